@@ -1,0 +1,183 @@
+"""The decode loop over slots: prefill what joins, step what runs, hand back what ended. Knows tokens, not text."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from harness.models.slots import SlotCache
+from tasks.conversation import Finish, Settings
+
+
+@dataclass
+class Row:
+    """One conversation being continued: its prompt, what it has said so far, and how it ended (None while it runs)."""
+
+    prompt: Sequence[int]
+    settings: Settings
+    tag: Any = None
+    tokens: list[int] = field(default_factory=list)
+    entropy_sum: float = 0.0
+    finish: Finish | None = None
+    draw: random.Random = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.draw = random.Random(self.settings.seed)
+
+    @property
+    def position(self) -> int:
+        """Tokens already in the cache."""
+        return len(self.prompt) + len(self.tokens) - 1
+
+    @property
+    def token_entropy(self) -> float | None:
+        """Mean next-token entropy in nats over the steps taken, before temperature."""
+        return self.entropy_sum / len(self.tokens) if self.tokens else None
+
+
+class Decoder:
+    """Continues up to `rows` conversations at once with one causal language model."""
+
+    def __init__(self, model: Any, stop_ids: frozenset[int], rows: int, cache_tokens: int) -> None:
+        self._model = model
+        self._stop_ids = stop_ids
+        self._device = model.device
+        self._cache_tokens = cache_tokens
+        self._cache = SlotCache(rows)
+        self.rows = rows
+        self.live: list[Row] = []
+
+    def room_for(self, row: Row) -> bool:
+        """Whether a row fits now: a free slot, and the buffers stay within the token budget (one row always fits)."""
+        longest = max((len(r.prompt) + r.settings.max_new_tokens for r in (*self.live, row)), default=0)
+        return len(self.live) < self.rows and (not self.live or longest * (len(self.live) + 1) <= self._cache_tokens)
+
+    @torch.inference_mode()
+    def join(self, rows: Sequence[Row]) -> list[Row]:
+        """Prefill prompts of similar length in one pass and say their first tokens; returns the rows already ended."""
+        logits = self.prefill_logits(rows)
+        self.live.extend(rows)
+        return self._say(rows, logits)
+
+    @torch.inference_mode()
+    def step(self) -> list[Row]:
+        """Say one token in every live row; returns the rows that ended with it."""
+        return self._say(self.live, self.step_logits())
+
+    def prefill_logits(self, rows: Sequence[Row]) -> torch.Tensor:
+        """Read the prompts into the slots after the live rows; logits [rows, vocabulary] of each one's next token."""
+        length = max(len(row.prompt) for row in rows)
+        ids = torch.zeros((len(rows), length), dtype=torch.long)
+        for i, row in enumerate(rows):
+            ids[i, : len(row.prompt)] = torch.as_tensor(row.prompt)
+        last = torch.tensor([len(row.prompt) - 1 for row in rows], device=self._device)
+        kept, place = last.unique(return_inverse=True)
+        # Padding stands on the right, so plain causal attention already keeps it out of every real position.
+        causal = torch.ones((length, length), dtype=torch.bool, device=self._device).tril()[None, None]
+        self._cache.prefill(len(self.live), len(rows), length)
+        output = self._model(
+            input_ids=ids.to(self._device),
+            attention_mask=causal.expand(len(rows), 1, length, length),
+            position_ids=torch.arange(length, device=self._device)[None].expand(len(rows), length),
+            past_key_values=self._cache,
+            use_cache=True,
+            logits_to_keep=kept,
+        )
+        logits: torch.Tensor = output.logits[torch.arange(len(rows), device=self._device), place]
+        return logits
+
+    def step_logits(self) -> torch.Tensor:
+        """Feed each live row its latest token; logits [rows, vocabulary] of its next."""
+        positions = torch.tensor([row.position for row in self.live], device=self._device)
+        span = max(row.position for row in self.live) + 1
+        self._cache.step(positions, span)
+        mask = torch.arange(span, device=self._device)[None] <= positions[:, None]
+        output = self._model(
+            input_ids=torch.tensor([[row.tokens[-1]] for row in self.live], device=self._device),
+            attention_mask=mask[:, None, None],
+            position_ids=positions[:, None],
+            past_key_values=self._cache,
+            use_cache=True,
+        )
+        logits: torch.Tensor = output.logits[:, -1]
+        return logits
+
+    def _say(self, rows: Sequence[Row], logits: torch.Tensor) -> list[Row]:
+        """Choose each row's next token from its logits [rows, vocabulary]; the ended rows give their slots up."""
+        logits = logits.float()
+        log_probs = torch.log_softmax(logits, dim=-1)
+        entropies = -(log_probs.exp() * log_probs).sum(-1)
+        chosen = logits.argmax(-1)
+        sampled = [i for i, row in enumerate(rows) if row.settings.temperature > 0]
+        if sampled:
+            heat = torch.tensor([rows[i].settings.temperature for i in sampled], device=self._device)[:, None]
+            draws = torch.tensor([rows[i].draw.random() for i in sampled], device=self._device, dtype=torch.float64)
+            # Inverse of the cumulative distribution, one uniform number a row from the row's own generator: what a row
+            # says depends on its seed alone, not on its neighbours.
+            cumulative = torch.softmax(logits[sampled].double() / heat, dim=-1).cumsum(-1)
+            picks = torch.searchsorted(cumulative, (draws * cumulative[:, -1])[:, None], right=True)[:, 0]
+            chosen[sampled] = picks.clamp(max=logits.shape[-1] - 1)
+        for row, token, entropy in zip(rows, chosen.tolist(), entropies.tolist(), strict=True):
+            row.tokens.append(token)
+            row.entropy_sum += entropy
+            if token in self._stop_ids:
+                row.finish = "stop"
+            elif len(row.tokens) >= row.settings.max_new_tokens:
+                row.finish = "length"
+        return self._release()
+
+    def _release(self) -> list[Row]:
+        """Take the ended rows out, moving rows from the end into their slots."""
+        ended = []
+        slot = 0
+        while slot < len(self.live):
+            if self.live[slot].finish is None:
+                slot += 1
+                continue
+            ended.append(self.live[slot])
+            last = self.live.pop()
+            if slot < len(self.live):
+                self._cache.move(len(self.live), slot, last.position)
+                self.live[slot] = last
+        return ended
+
+
+def joint_groups(rows: Sequence[Row], waste: float = 0.25) -> list[list[Row]]:
+    """Split rows into groups to prefill together, so that padding is at most `waste` of a group."""
+    groups: list[list[Row]] = []
+    for row in sorted(rows, key=lambda row: len(row.prompt)):
+        if groups:
+            held = [*groups[-1], row]
+            if sum(len(r.prompt) for r in held) >= (1 - waste) * len(row.prompt) * len(held):
+                groups[-1].append(row)
+                continue
+        groups.append([row])
+    return groups
+
+
+@torch.inference_mode()
+def slot_error(model: Any) -> float:
+    """Largest difference in logits between decoding in slots and a plain forward pass, on a few random tokens.
+
+    An architecture whose attention the slots do not reproduce (recurrent state, positions counted from padding) shows
+    here, before it can spoil a run.
+    """
+    generator = torch.Generator().manual_seed(0)
+    vocabulary = model.config.get_text_config().vocab_size
+    prompts = [torch.randint(0, vocabulary, (length,), generator=generator).tolist() for length in (4, 9, 7)]
+    rows = [Row(prompt, Settings(max_new_tokens=4)) for prompt in prompts]
+    decoder = Decoder(model, frozenset(), len(rows), cache_tokens=1024)
+    first = decoder.prefill_logits(rows)
+    decoder.live.extend(rows)
+    for row, token in zip(rows, first.argmax(-1).tolist(), strict=True):
+        row.tokens.append(token)
+    second = decoder.step_logits()
+    worst = 0.0
+    for i, row in enumerate(rows):
+        plain = model(input_ids=torch.tensor([[*row.prompt, *row.tokens]], device=model.device)).logits[0, -2:]
+        worst = max(worst, (torch.stack([first[i], second[i]]) - plain).abs().max().item())
+    return worst

@@ -1,0 +1,1 @@
+"""Who grades: the rubric of programmed checks and the offline refusal judge. Imports only `tasks`."""

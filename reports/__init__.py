@@ -1,0 +1,1 @@
+"""What people read: tables of scores. Imports `harness` and `tasks`."""

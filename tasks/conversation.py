@@ -1,0 +1,67 @@
+"""The words of a conversation: messages, how to generate, and what a model said.
+
+    >>> Answer(task="mini_mt", item="w1", sample=0, turn=1, text="Paris.", finish="stop")
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypedDict
+
+Finish = Literal["stop", "length", "error", "filtered"]
+AnswerKey = tuple[str, str, int, int]
+
+
+class Message(TypedDict):
+    """One message in the form every chat template and API understands."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How one answer is generated.
+
+    `temperature` 0 is greedy. `seed` makes a sampled answer the same whatever else is in its batch. `place` names the
+    request (task, item, sample, turn) for back ends that replay stored answers; a generating model ignores it.
+    """
+
+    max_new_tokens: int
+    temperature: float = 0.0
+    seed: int = 0
+    place: AnswerKey | None = None
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What a model said to one request. `token_entropy` is the mean next-token entropy in nats, where it is known."""
+
+    text: str
+    finish: Finish
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    token_entropy: float | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One stored answer: what the model said to one turn of one item in one sample. Turns count from 1."""
+
+    task: str
+    item: str
+    sample: int
+    turn: int
+    text: str
+    finish: Finish
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    latency_s: float | None = None
+    token_entropy: float | None = None
+    seed: int | None = None
+    error: str | None = None
+
+    @property
+    def key(self) -> AnswerKey:
+        return (self.task, self.item, self.sample, self.turn)
