@@ -1,0 +1,34 @@
+# Two commands do everything: `make demo` and `make test`.
+PYTHON ?= python3
+BIN := .venv/bin
+# GNU OpenMP spins while it waits; with any other busy process that makes each layer of a model many times slower.
+export OMP_WAIT_POLICY = passive
+
+.PHONY: demo test test-slow lint format bench-generation clean
+
+.venv/installed: pyproject.toml .ci/constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint .ci/constraints.txt --editable '.[hf,dev]'
+	touch $@
+
+demo: .venv/installed  ## evaluate the embedded model on the embedded tasks
+	$(BIN)/bench run --model smollm2 --config docs/demo.toml --out runs/demo
+
+test: .venv/installed  ## the fast tests
+	$(BIN)/pytest
+
+test-slow: .venv/installed  ## tests that take minutes or fetch the embedded model
+	$(BIN)/pytest -m slow
+
+lint: .venv/installed  ## style, types and the order of the rooms
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .venv/installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf .venv build *.egg-info

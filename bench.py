@@ -1,0 +1,1 @@
+"""The door: parses a command line, calls one room, prints. No logic."""
