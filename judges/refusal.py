@@ -110,6 +110,7 @@ def _compiled(patterns: list[str]) -> list[re.Pattern[str]]:
     return [re.compile(pattern) for pattern in patterns]
 
 
+_I_REFUSE = re.compile(rf"\bi(?:{'|'.join(f'(?:{rest})' for rest in phrases.FIRST_PERSON)})")
 _DECLINES, _FOREIGN, _COMPLIES = map(_compiled, (phrases.DECLINES, phrases.FOREIGN, phrases.COMPLIES))
 _WEAK = [
     (2, _compiled(phrases.NORMS)),
@@ -127,7 +128,7 @@ def refusal_in(head: str) -> str | None:
     """
     if any(pattern.search(head) for pattern in _COMPLIES):
         return None
-    for pattern in _DECLINES:
+    for pattern in (_I_REFUSE, *_DECLINES):
         if found := pattern.search(head):
             return found[0].strip()
     if any(hint in head for hint in phrases.FOREIGN_HINTS):

@@ -1,0 +1,336 @@
+"""The run directory: a manifest and two append-only files of records, durable, resumable, one writer at a time.
+
+    runs/demo/
+      run.json          the manifest (written whole, then renamed into place)
+      answers.jsonl     {"task": "mini_mt", "item": "math-01", "sample": 0, "turn": 1, "text": "144", "finish": "stop", …}
+      judgments.jsonl   {"task": "mini_mt", "item": "math-01", …, "judge": "rubric", "repeat": 0, "score": 10.0, …}
+      scores.json       derived from the records
+      .lock             pid and host of the process that writes, held by flock
+
+A record counts as done when it is on the disk (fsync). Records that arrive while one batch is being synced form the
+next batch, so the cost of a sync is shared and nothing waits longer than two of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Any, Literal
+
+from judges.judgment import Judgment, JudgmentKey
+from tasks.conversation import Answer, AnswerKey
+from tasks.errors import BadInput, RunStopped
+
+SCHEMA_VERSION = 1
+Kind = Literal["answers", "judgments"]
+
+
+class RecordFile:
+    """One append-only JSON-lines file that never ends in half a record."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.dropped_bytes = 0
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        self.size = self._drop_torn_tail()
+
+    def _drop_torn_tail(self) -> int:
+        """Cut what a killed process left of its last line; a line counts when it ends in a newline and is JSON."""
+        size = os.fstat(self._fd).st_size
+        end = size
+        with self.path.open("rb") as file:
+            while end:
+                start = _line_start(file, end)
+                file.seek(start)
+                line = file.read(end - start)
+                if line.endswith(b"\n") and _is_object(line):
+                    break
+                if end < size and line.endswith(b"\n"):
+                    # Only the tail can be torn; rubbish before it is not ours to cut.
+                    break
+                end = start
+        if end < size:
+            self.dropped_bytes = size - end
+            os.ftruncate(self._fd, end)
+            os.fsync(self._fd)
+        return end
+
+    def append(self, lines: bytes) -> None:
+        """Write and sync; on failure the file is cut back to its last whole record and OSError is raised."""
+        try:
+            view = memoryview(lines)
+            while view:
+                view = view[os.write(self._fd, view) :]
+            os.fsync(self._fd)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._fd, self.size)
+            raise
+        self.size += len(lines)
+
+    def read_at(self, offset: int) -> dict[str, Any]:
+        """The record that starts at a byte offset."""
+        with self.path.open("rb") as file:
+            file.seek(offset)
+            record: dict[str, Any] = json.loads(file.readline())
+            return record
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+def _line_start(file: IO[bytes], end: int, block: int = 1 << 16) -> int:
+    """Where the line that ends at byte `end` begins."""
+    position = end - 1
+    while position > 0:
+        start = max(0, position - block)
+        file.seek(start)
+        newline = file.read(position - start).rfind(b"\n")
+        if newline >= 0:
+            return start + newline + 1
+        position = start
+    return 0
+
+
+def _is_object(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except ValueError:
+        return False
+
+
+def read_records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (byte offset, record) of a records file, one at a time; a torn last line is passed over.
+
+    Raises:
+        BadInput: a line before the last is not a record; file and line are named.
+    """
+    if not path.exists():
+        return
+    offset = 0
+    torn: int | None = None
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            if torn is not None:
+                raise BadInput(f"{path}:{torn}: not a record: the file was changed by something else")
+            try:
+                record = json.loads(line) if line.endswith(b"\n") else None
+            except ValueError:
+                record = None
+            if isinstance(record, dict):
+                yield offset, record
+            else:
+                torn = number
+            offset += len(line)
+
+
+class RunStore:
+    """A run directory opened for writing. Open it with `RunStore.open`; close it, or use it as a context manager.
+
+    `answered` maps an answer's key to the place of its record; `judged` holds the keys of judgments. Records with an
+    `error` are in neither: they are tried again, and the newer record of a key is the one that counts.
+    """
+
+    def __init__(self, directory: Path, lock: int) -> None:
+        self.directory = directory
+        self._lock = lock
+        self._files: dict[Kind, RecordFile] = {
+            "answers": RecordFile(directory / "answers.jsonl"),
+            "judgments": RecordFile(directory / "judgments.jsonl"),
+        }
+        self.answered: dict[AnswerKey, int] = {}
+        self.judged: set[JudgmentKey] = set()
+        self._load_keys()
+        self._pending: list[tuple[Kind, bytes]] = []
+        self._waiting: list[asyncio.Future[None]] = []
+        self._flusher: asyncio.Task[None] | None = None
+
+    @classmethod
+    def open(cls, directory: Path, identity: Mapping[str, Any]) -> RunStore:
+        """Create the run directory, or open it to resume.
+
+        `identity` is what must not change between sittings (config, model fingerprint, data hashes).
+
+        Raises:
+            BadInput: unwritable, locked by another process, of another schema, or made with another identity.
+        """
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            lock = os.open(directory / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise BadInput(f"can not write to {directory}: {error.strerror or error}; choose another --out") from None
+        try:
+            _take_lock(lock, directory)
+            _refuse_other_identity(directory, identity)
+            return cls(directory, lock)
+        except OSError as error:
+            os.close(lock)
+            raise BadInput(f"can not write to {directory}: {error.strerror or error}; choose another --out") from None
+        except BaseException:
+            os.close(lock)
+            raise
+
+    def __enter__(self) -> RunStore:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        for file in self._files.values():
+            file.close()
+        os.close(self._lock)
+
+    @property
+    def dropped_bytes(self) -> int:
+        """Bytes of torn last lines cut when this run was opened."""
+        return sum(file.dropped_bytes for file in self._files.values())
+
+    def _load_keys(self) -> None:
+        for offset, record in read_records(self._files["answers"].path):
+            key = (record["task"], record["item"], record["sample"], record["turn"])
+            if record.get("error") is None:
+                self.answered[key] = offset
+        for _, record in read_records(self._files["judgments"].path):
+            if record.get("error") is None:
+                self.judged.add(
+                    (record["task"], record["item"], record["sample"], record["turn"], record["judge"], record["repeat"])
+                )
+
+    def stored_answer(self, key: AnswerKey) -> Answer | None:
+        """The stored answer of this key, read from the file, or None."""
+        offset = self.answered.get(key)
+        return None if offset is None else Answer(**self._files["answers"].read_at(offset))
+
+    async def add_answer(self, answer: Answer) -> None:
+        """Store an answer; returns when it is durable."""
+        await self._add("answers", answer)
+
+    async def add_judgment(self, judgment: Judgment) -> None:
+        """Store a judgment; returns when it is durable."""
+        await self._add("judgments", judgment)
+        if judgment.error is None:
+            self.judged.add(judgment.key)
+
+    async def _add(self, kind: Kind, record: Answer | Judgment) -> None:
+        # Lone surrogates, which a model can say, are written as escapes: ensure_ascii keeps every line valid UTF-8.
+        self._pending.append((kind, (json.dumps(asdict(record)) + "\n").encode()))
+        done = asyncio.get_running_loop().create_future()
+        self._waiting.append(done)
+        if self._flusher is None or self._flusher.done():
+            self._flusher = asyncio.create_task(self._flush())
+        await done
+
+    async def _flush(self) -> None:
+        while self._pending:
+            batch, self._pending = self._pending, []
+            waiting, self._waiting = self._waiting, []
+            try:
+                await asyncio.to_thread(self._write, batch)
+            except OSError as error:
+                failure = RunStopped(
+                    f"can not write to {self.directory}: {error.strerror or error}; what was stored before is kept, "
+                    "make room and run the same command to resume"
+                )
+                for future in (*waiting, *self._waiting):
+                    if not future.done():
+                        future.set_exception(failure)
+                return
+            for future in waiting:
+                if not future.done():
+                    future.set_result(None)
+
+    def _write(self, batch: list[tuple[Kind, bytes]]) -> None:
+        # Answers first: a judgment must never be on the disk without the answer it speaks of.
+        kinds: tuple[Kind, Kind] = ("answers", "judgments")
+        for kind in kinds:
+            lines = b"".join(line for of_kind, line in batch if of_kind == kind)
+            if lines:
+                self._files[kind].append(lines)
+
+    async def drain(self) -> None:
+        """Wait for records still on their way to the disk (after a cancel, say)."""
+        if self._flusher is not None:
+            await asyncio.gather(self._flusher, return_exceptions=True)
+
+    def write_json(self, name: str, value: Mapping[str, Any]) -> None:
+        """Write run.json or scores.json whole: a reader sees the old file or the new one."""
+        path = self.directory / name
+        try:
+            write_atomically(path, (json.dumps(value, indent=1) + "\n").encode())
+        except OSError as error:
+            raise RunStopped(f"can not write {path}: {error.strerror or error}; make room and run it again") from None
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replace a file by way of a synced temporary one beside it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_manifest(directory: Path) -> dict[str, Any] | None:
+    """run.json of a run directory, or None where there is none yet.
+
+    Raises:
+        BadInput: it is unreadable or of another schema version.
+    """
+    path = directory / "run.json"
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise BadInput(f"can not read {path}: {error}") from None
+    if manifest.get("schema_version") != SCHEMA_VERSION:
+        raise BadInput(
+            f"{path} has schema version {manifest.get('schema_version')}, this bench writes {SCHEMA_VERSION}: "
+            "use the version of bench that made it, or a new --out"
+        )
+    return manifest
+
+
+def _take_lock(lock: int, directory: Path) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(lock, 200, 0).decode(errors="replace").strip() or "another process"
+        raise BadInput(f"{directory} is in use by {holder}: wait for it, stop it, or choose another --out") from None
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, f"pid {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+
+
+def _refuse_other_identity(directory: Path, identity: Mapping[str, Any]) -> None:
+    manifest = read_manifest(directory)
+    if manifest is None:
+        if (directory / "answers.jsonl").exists() and (directory / "answers.jsonl").stat().st_size:
+            raise BadInput(f"{directory} holds answers but no run.json: choose another --out")
+        return
+    differing = sorted(differences(manifest["identity"], json.loads(json.dumps(identity))))
+    if differing:
+        raise BadInput(
+            f"{directory} was made with other settings ({'; '.join(differing)}): choose another --out, "
+            "or run with the settings it was made with"
+        )
+
+
+def differences(old: Any, new: Any, name: str = "") -> Iterator[str]:
+    """Name each leaf that differs between two JSON values, with both sides."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in sorted({*old, *new}):
+            yield from differences(old.get(key), new.get(key), f"{name}.{key}" if name else key)
+    elif old != new:
+        yield f"{name}: {json.dumps(old)} → {json.dumps(new)}"
