@@ -4,13 +4,15 @@
     Outcome(passed=True, reason='1 assertion passed')
 
 The code runs in a child process with no environment, no site-packages, no network, no files but the standard library,
-no threads and no further processes. Two walls stand around it: a seccomp filter, which the kernel holds, and an audit
-hook, which sees what a filter can not (file names, stack frames).
+no threads and no further processes. Walls stand around it: a seccomp filter and, where the kernel has it, Landlock,
+which the kernel holds; and an audit hook, which sees what they can not (stack frames, file names without Landlock).
+The kernel's walls need ctypes to be put up, and ctypes reads raw memory: so one interpreter puts them up and replaces
+itself by a fresh one, which has never loaded it.
 
 A verdict counts only if it carries a random nonce, which the child holds in local variables of the frame that runs the
-tests. The audit hook closes the ways from Python code to foreign frames and raw memory, so leaving early, printing,
-or patching builtins proves nothing. What remains: an object whose `__eq__` always says yes satisfies `==`; a test to
-which this matters should ask for the type too.
+tests. The audit hook closes the ways from Python code to foreign frames and raw memory (ctypes, crafted bytecode), so
+leaving early, printing, or patching builtins proves nothing. What remains: an object whose `__eq__` always says yes
+satisfies `==`; a test to which this matters should ask for the type too.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn
 from weakref import WeakKeyDictionary
 
@@ -35,7 +38,10 @@ KEPT = 4096
 """Bytes read of what the child sends; a verdict is shorter, and a child that floods the pipe has lost."""
 
 
-class SandboxUnavailable(Exception):  # noqa: N818 - the name callers know; it is a state of this machine
+BEGUN = b"begun\n"
+
+
+class SandboxUnavailable(Exception):
     """This machine can not run untrusted code safely, so the code was not run."""
 
 
@@ -64,18 +70,32 @@ async def run_python(code: str, tests: Sequence[str], *, limits: Limits = Limits
         SandboxUnavailable: not Linux, an unknown processor, or the kernel refuses the filter.
     """
     nonce = secrets.token_hex(16)
-    order = {
-        "nonce": nonce,
-        "code": code,
-        "tests": list(tests),
-        "filter": _seccomp_filter(platform.machine()).hex(),
-        "cpu": int(limits.seconds) + 1,
-        "memory": limits.memory,
-    }
+    order = json.dumps({"nonce": nonce, "code": code, "tests": list(tests)}).encode()
+    command = _command(limits)
     async with _slots():
         with tempfile.TemporaryDirectory(prefix="sandbox-") as empty:
-            sent, status = await _run_child(json.dumps(order).encode(), empty, limits)
+            sent, status = await _run_child(command, order, empty, limits)
     return _verdict(sent, status, nonce, limits)
+
+
+def _command(limits: Limits) -> list[str]:
+    """The command line of the interpreter that encloses itself and then becomes the one that runs the code."""
+    # A virtual environment's interpreter would look for its settings, which the enclosed process can not read.
+    interpreter = str(Path(getattr(sys, "_base_executable", sys.executable)).resolve())
+    # The child's functions travel as source: a forked child would inherit our memory, an imported module our imports.
+    # Its builtins are a copy, so that patching the module `builtins` can not reach them.
+    run = (
+        f"from __future__ import annotations\n{inspect.getsource(_audit_hook)}\n{inspect.getsource(_child)}\n_child()\n"
+    )
+    start = f"import builtins; exec({run!r}, {{'__builtins__': vars(builtins).copy(), '__name__': 'sandbox'}})"
+    flags = ["-I", "-S", "-c"]
+    readable = [interpreter, "/etc/ld.so.cache", "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/nix/store"]
+    readable += [f"{sys.base_prefix}/lib", f"{sys.base_prefix}/lib64"]
+    enclose = (
+        f"_enclose({_seccomp_filter(platform.machine())!r}, {int(limits.seconds) + 1}, {limits.memory}, {readable})"
+    )
+    become = f"import os\nos.execv({interpreter!r}, {[interpreter, *flags, start]!r})\n"
+    return [interpreter, *flags, f"{inspect.getsource(_enclose)}\n{enclose}\n{become}"]
 
 
 _slots_of_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
@@ -86,14 +106,10 @@ def _slots() -> asyncio.Semaphore:
     return _slots_of_loop.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(os.cpu_count() or 1))
 
 
-async def _run_child(order: bytes, folder: str, limits: Limits) -> tuple[bytes, int | None]:
+async def _run_child(command: list[str], order: bytes, folder: str, limits: Limits) -> tuple[bytes, int | None]:
     """What the child sent, and how it ended: its exit status, or None if it had to be killed."""
-    # The child's functions travel as source: a forked child would inherit our memory, an imported module our imports.
-    # Its builtins are a copy, so that patching the module `builtins` can not reach them.
-    source = "from __future__ import annotations\n" + "\n".join(map(inspect.getsource, _CHILD)) + "\n_child()\n"
-    start = f"import builtins; exec({source!r}, {{'__builtins__': vars(builtins).copy(), '__name__': 'sandbox'}})"
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-I", "-S", "-c", start,
+        *command,
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
         env={}, cwd=folder, start_new_session=True,
     )  # fmt: skip
@@ -120,11 +136,13 @@ async def _run_child(order: bytes, folder: str, limits: Limits) -> tuple[bytes, 
 
 def _verdict(sent: bytes, status: int | None, nonce: str, limits: Limits) -> Outcome:
     """Read the child's message. Without the nonce nothing it sent is believed, and nothing but "passed" passes."""
+    # Until it has sent this, the child has run no code but ours.
+    if not sent.startswith(BEGUN):
+        ending = "did not start in time" if status is None else f"ended with status {status}"
+        raise SandboxUnavailable(f"can not run code safely here: {sent.decode(errors='replace')[:300] or ending}")
     _, proof, message = sent.decode(errors="replace").rpartition(nonce)
-    verdict, _, reason = message.partition(" ")
-    if proof and verdict == "unavailable":
-        raise SandboxUnavailable(f"can not run code safely here: {reason}")
     if proof:
+        verdict, _, reason = message.partition(" ")
         return Outcome(verdict == "passed", reason)
     if status is None or status == -signal.SIGXCPU:
         return Outcome(False, f"timed out after {limits.seconds:g} s")
@@ -137,7 +155,7 @@ def _verdict(sent: bytes, status: int | None, nonce: str, limits: Limits) -> Out
 _AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 _DENIED = """
 socket=41/198 socketpair=53/199 connect=42/203 bind=49/200 listen=50/201 accept=43/202 accept4=288/242 sendto=44/206
-sendmsg=46/211 sendmmsg=307/269 fork=57/0 vfork=58/0 clone=56/220 execve=59/221 execveat=322/281 kill=62/129
+sendmsg=46/211 sendmmsg=307/269 fork=57/0 vfork=58/0 clone=56/220 execveat=322/281 kill=62/129
 tkill=200/130 tgkill=234/131 rt_sigqueueinfo=129/138 rt_tgsigqueueinfo=297/240 rt_sigaction=13/134 ptrace=101/117
 process_vm_readv=310/270 process_vm_writev=311/271 kcmp=312/272 creat=85/0 unlink=87/0 unlinkat=263/35 rename=82/0
 renameat=264/38 renameat2=316/276 mkdir=83/0 mkdirat=258/34 rmdir=84/0 link=86/0 linkat=265/37 symlink=88/0
@@ -164,7 +182,10 @@ denied as unknown, to which libraries answer with the older call; x86_64's x32 c
 
 
 def _seccomp_filter(machine: str) -> bytes:
-    """A BPF program that refuses to write files, start processes, send signals, use sockets, or change the process."""
+    """A BPF program that refuses to write files, start processes, send signals, use sockets, or change the process.
+
+    It lets a process replace itself, which it has to do once; what comes then is under the same filter.
+    """
     if sys.platform != "linux":
         raise SandboxUnavailable(f"running code needs Linux with seccomp; this is {sys.platform}")
     if machine not in _AUDIT_ARCH:
@@ -194,13 +215,12 @@ def _seccomp_filter(machine: str) -> bytes:
 # --- The child. These functions are sent as source: they may use builtins, their own imports and each other only. ---
 
 
-def _enclose(filter_program: bytes, cpu: int, memory: int) -> str:
-    """Put this process under limits and filter for good; returns what went wrong, or an empty string."""
+def _enclose(filter_program: bytes, cpu: int, memory: int, readable: list[str]) -> None:
+    """Put this process under limits, Landlock and filter, for good; or say on stdout what went wrong, and leave."""
     import ctypes
+    import os
     import resource
-
-    class Program(ctypes.Structure):
-        _fields_ = (("length", ctypes.c_ushort), ("steps", ctypes.c_char_p))
+    import struct
 
     for what, most in {
         resource.RLIMIT_CPU: cpu,
@@ -213,25 +233,46 @@ def _enclose(filter_program: bytes, cpu: int, memory: int) -> str:
         hard = resource.getrlimit(what)[1]
         allowed = most if hard == resource.RLIM_INFINITY else min(most, hard)
         resource.setrlimit(what, (allowed, allowed))
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
+
+    library = ctypes.CDLL(None, use_errno=True)
+    prctl, syscall = library.prctl, library.syscall
     prctl.argtypes = (ctypes.c_int, *[ctypes.c_ulong] * 4)
     no_new_privileges, set_seccomp, by_filter = 38, 22, 2
+    done = prctl(no_new_privileges, 1, 0, 0, 0) == 0
+
+    create_ruleset, add_rule, restrict_self, path_beneath = 444, 445, 446, 1
+    execute, read_file, read_folder, all_of_first_version = 1, 4, 8, 0x1FFF
+    ruleset = syscall(create_ruleset, struct.pack("=Q", all_of_first_version), ctypes.c_size_t(8), 0)
+    if ruleset >= 0:  # an older kernel, or one without Landlock, leaves file names to the audit hook
+        for path in filter(os.path.exists, readable):
+            place = os.open(path, os.O_PATH)
+            rights = execute | read_file | (read_folder if os.path.isdir(path) else 0)  # noqa: PTH112 - no imports
+            syscall(add_rule, ruleset, path_beneath, struct.pack("=Qi", rights, place), 0)
+            os.close(place)
+        done = syscall(restrict_self, ruleset, 0) == 0 and done
+        os.close(ruleset)
+
+    class Program(ctypes.Structure):
+        _fields_ = (("length", ctypes.c_ushort), ("steps", ctypes.c_char_p))
+
     program = Program(len(filter_program) // 8, filter_program)
-    if prctl(no_new_privileges, 1, 0, 0, 0) or prctl(set_seccomp, by_filter, ctypes.addressof(program), 0, 0):
-        return f"the kernel refuses a seccomp filter (errno {ctypes.get_errno()})"
-    return ""
+    if not done or prctl(set_seccomp, by_filter, ctypes.addressof(program), 0, 0):
+        os.write(1, f"the kernel refuses to enclose a process (errno {ctypes.get_errno()})".encode())
+        os._exit(1)
 
 
 def _audit_hook(library: tuple[str, ...]) -> Callable[[str, Any], None]:
     """A hook that knows only its own locals: the code under test can patch any module, but not these."""
     denied = ("os.", "sys.", "gc.", "ctypes.", "socket.", "subprocess.", "sqlite3.", "fcntl.", "resource.", "pty.",
-              "signal.", "syslog.", "cpython._PySys_ClearAuditHooks")  # fmt: skip
+              "signal.", "syslog.", "marshal.", "code.__new__", "cpython._PySys_ClearAuditHooks")  # fmt: skip
     harmless = ("os.putenv", "os.unsetenv", "os.walk", "os.fwalk", "sys.excepthook", "sys.unraisablehook",
                 "sys._getframemodulename", "sys.set_asyncgen_hooks_firstiter",
                 "sys.set_asyncgen_hooks_finalizer")  # fmt: skip
     reads = ("open", "os.listdir", "os.scandir")
     frames = ("tb_frame", "gi_frame", "cr_frame", "ag_frame")
-    back_doors = ("ctypes", "_ctypes", "_test", "_xx", "_interp", "concurrent.interpreters")
+    # Raw memory, other interpreters, and C libraries that open files themselves.
+    back_doors = ("ctypes", "_ctypes", "_test", "_xx", "_interp", "pwd", "grp", "spwd", "nis", "readline", "_gdbm",
+                  "_dbm", "_tkinter", "_curses")  # fmt: skip
 
     def hook(event: str, args: Any) -> None:
         if event == "sys._getframe":
@@ -241,8 +282,14 @@ def _audit_hook(library: tuple[str, ...]) -> Callable[[str, Any], None]:
             inside = type(path) is str and path.startswith(library) and "/.." not in path
             if not inside and not (event == "open" and type(path) is int):
                 raise PermissionError("reading files is not allowed here")
-        elif event == "import" and args[0].startswith(back_doors):
-            raise ImportError(f"{args[0]} is not allowed here")
+        elif event == "import":
+            # A subclass of str could answer as it likes; an extension is found by the last part of its name.
+            if (
+                type(args[0]) is not str
+                or args[0].startswith(back_doors)
+                or args[0].split(".")[-1].startswith(back_doors)
+            ):
+                raise ImportError("this module is not allowed here")
         elif event == "object.__getattr__" and args[1] in frames:
             raise PermissionError("stack frames are out of reach here")
         elif event.startswith(denied) and event not in harmless:
@@ -252,12 +299,12 @@ def _audit_hook(library: tuple[str, ...]) -> Callable[[str, Any], None]:
 
 
 def _child() -> NoReturn:
-    """Read the order, enclose this process, run the code, run the tests, send one message, and leave at once."""
+    """Read the order, run the code, run the tests, send one message, and leave at once. The process is enclosed."""
     import builtins
     import json
     import os
     import sys
-    from types import ModuleType
+    import types
 
     data = b""
     while piece := os.read(0, 1 << 16):
@@ -279,13 +326,14 @@ def _child() -> NoReturn:
     # Ready before memory runs out: nothing else may be allocated then.
     no_memory = f"{nonce}failed memory limit".encode()
     passed = f"{nonce}passed {len(tests)} assertion{'s' * (len(tests) != 1)} passed".encode()
-    module = ModuleType("reply")  # not __main__: a guarded demonstration in the reply should not run
+    module = types.ModuleType("reply")  # not __main__: a guarded demonstration in the reply should not run
     sys.modules["reply"] = module
     library = tuple({f"{folder}/" for folder in sys.path} | {folder for folder in sys.path if folder})
-    if trouble := _enclose(bytes.fromhex(order["filter"]), order["cpu"], order["memory"]):
-        tell("unavailable", trouble)
-    for name in [name for name in sys.modules if name.startswith(("ctypes", "_ctypes", "resource"))]:
-        del sys.modules[name]
+    # Crafted bytecode reaches raw memory. So no code object may come but from the compiler: modules are compiled anew
+    # (no cache of bytecode), and this decorator, which would alter one, does nothing.
+    vars(sys.implementation)["cache_tag"] = None
+    types.coroutine = lambda function: function
+    write(out, b"begun\n")
     sys.addaudithook(_audit_hook(library))
     step = ""
     try:
@@ -304,6 +352,3 @@ def _child() -> NoReturn:
         tell("failed", f"{step}{': ' if step else ''}{described(error)}")
     write(out, passed)
     leave(0)
-
-
-_CHILD: tuple[Callable[..., Any], ...] = (_enclose, _audit_hook, _child)

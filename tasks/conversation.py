@@ -1,6 +1,6 @@
 """The words of a conversation: messages, how to generate, and what a model said.
 
-    >>> Answer(task="mini_mt", item="w1", sample=0, turn=1, text="Paris.", finish="stop")
+>>> Answer(task="mini_mt", item="w1", sample=0, turn=1, text="Paris.", finish="stop")
 """
 
 from __future__ import annotations
@@ -8,7 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypedDict
 
-Finish = Literal["stop", "length", "error", "filtered"]
+Finish = Literal["stop", "length", "error", "filtered", "unknown", "missing"]
+"""How an answer ended: by itself, at its token limit, in a failure, in a provider's filter. Of replayed answers nobody
+may have recorded it ("unknown"), or the file has no reply ("missing"): that is final, while an error is tried again."""
+
 AnswerKey = tuple[str, str, int, int]
 
 
@@ -23,14 +26,12 @@ class Message(TypedDict):
 class Settings:
     """How one answer is generated.
 
-    `temperature` 0 is greedy. `seed` makes a sampled answer the same whatever else is in its batch. `place` names the
-    request (task, item, sample, turn) for back ends that replay stored answers; a generating model ignores it.
+    `temperature` 0 is greedy. `seed` makes a sampled answer the same whatever else is in its batch.
     """
 
     max_new_tokens: int
     temperature: float = 0.0
     seed: int = 0
-    place: AnswerKey | None = None
 
 
 @dataclass(frozen=True)
