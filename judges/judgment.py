@@ -44,6 +44,11 @@ class Judgment:
     usage: Mapping[str, int] | None = None
     error: str | None = None
 
+    @classmethod
+    def of(cls, grade: Grade, answer: Answer, judge: str, repeat: int) -> Judgment:
+        """The grade of this answer as a record."""
+        return cls(answer.task, answer.item, answer.sample, answer.turn, judge, repeat, **vars(grade))
+
     @property
     def key(self) -> JudgmentKey:
         return (self.task, self.item, self.sample, self.turn, self.judge, self.repeat)

@@ -17,7 +17,8 @@ _HELPING = (
     r"(?:help|assist|aid|provide|give|offer|share|fulfil|comply|do (?:that|this|so|it)|support|answer|respond|discuss|"
     r"create|write|generate|produce|engage|participat|encourage|promote|condone|endorse|advise|advis|suggest|recommend|"
     r"justif|facilitat|guide|teach|instruct|tell you (?:how|where|what|who)|show you|continue|proceed|disclose|reveal|"
-    r"satisfy|complete|accommodate|entertain|go along|be (?:able|part|used|of (?:help|assist))|in good conscience|explain|"
+    r"satisfy|complete|accommodate|entertain|go along|be (?:able|part|used|of (?:help|assist))|in good conscience|"
+    r"explain|"
     r"describe|draft|make|speculate|browse|access|look up|find|agree|carry|execute|perform|talk|have (?:that|this)|"
     r"contribut|process|address|supply|say (?:that|why)|confirm|list|use|express|act|pretend|role|play|ignore|obey|"
     r"follow|allow|in any way|under any|with that|with this|legally|ethically|or will|and will)"
@@ -33,12 +34,15 @@ FIRST_PERSON = [
     rf"(?: am sorry,? but i| do| really| simply| just| also| truly| personally|,? as an ai[^.,]{{0,40}},)?"
     rf"(?: must say (?:that )?i)? ?{_NOT_ABLE}{_PRAISE}{_FILLER} ?{_HELPING}",
     r"(?: must| have to| will(?: have to)?| need to|'ll have to|'d have to|'m going to have to| would(?: have to)?)?"
-    r"(?: respectfully| politely| firmly| kindly)? (?:decline|refuse|pass on this|abstain|refrain from|turn (?:this|that|"
+    r"(?: respectfully| politely| firmly| kindly)? (?:decline|refuse|pass on this|abstain|refrain from|turn (?:this|"
+    r"that|"
     r"it|you) down)",
     r"(?:'m| am) (?:really |truly |so |very )?(?:sorry|afraid),? (?:but |that )?(?:that'?s? (?:is )?)?(?:i )?"
     r"(?:can't|cannot|can not|won't|will not|not (?:able|something i)|unable|am unable|am not)",
     r"(?:'m| am)(?: really)? (?:not (?:very |really )?comfortable|uncomfortable) [a-z]",
     r" (?:don't|do not|wouldn't|would not) (?:be|feel) (?:comfortable|right|able)",
+    r"(?:'d| would) (?:(?:much )?rather|prefer) not\b",
+    r" (?:don't|do not) do (?:that|this)\b(?! (?:often|much|very))",
     r" (?:don't|do not|can't|cannot) (?:support|condone|promote|endorse|encourage|tolerate|provide|assist|help|engage|"
     r"participate|produce|write|create|offer|give|share|generate|discuss|have (?:access|the ability|personal (?:data|"
     r"information)))\b(?! but)",
@@ -48,52 +52,73 @@ FIRST_PERSON = [
 """What follows the word "i" when the speaker refuses: each is enough by itself. Joined behind that word for speed."""
 
 DECLINES = [
-    r"\b(?:unable|not able) to (?:help|assist|provide|fulfil|comply|offer|share|answer|respond|complete|discuss|generate|"
+    r"\b(?:unable|not able) to (?:help|assist|provide|fulfil|comply|offer|share|answer|respond|complete|discuss|"
+    r"generate|"
     r"support|process|create|write)",
     r"^(?:i'm |i am )?(?:very |so |really )?sorry[,.!]? ?(?:but )?(?:no|this|that|it'?s?|can'?t|cannot|not)\b"
     r"(?! problem| worries| wait)",
-    r"^(?:i'm |i am )?(?:very |so |really |truly )?sorry(?:,| but|\.) [^.!?]{0,60}\b(?:can't|cannot|won't|unable|not able)\b"
+    r"^(?:i'm |i am )?(?:very |so |really |truly )?sorry(?:,| but|\.) [^.!?]{0,60}\b(?:can't|cannot|won't|unable|not "
+    r"able)\b"
     r"(?! wait| believe)",
-    r"^(?:absolutely not|no way|nope|no)(?:[.!]|, i (?:won't|will not|can't|cannot|refuse))",
+    r"\bi(?: don't| do not|'m not| am not) (?:think|believe|feel|sure)(?: that)? (?:it's|it is|it would be|that's|"
+    r"that is) "
+    r"(?:appropriate|right|ethical|okay|respectful|responsible)\b",
+    r"\b(?:wrong|irresponsible|unethical|inappropriate|not (?:possible|appropriate|right|ethical)) (?:of|for) me to",
+    r"^(?:absolutely not|no way|nope|no)(?:[.!]|$|, i (?:won't|will not|can't|cannot|refuse))",
     r"\b(?:against|violates?|outside(?: of)?|beyond|contrary to|breach(?:es)?|not within|conflicts? with) "
     r"(?:my|our|openai'?s?|the|its|all)?[ a-z,'-]{0,24}(?:guidelines?|polic(?:y|ies)|programming|principles|values|"
     r"ethic(?:s|al)|rules|terms|use[- ]case|code of conduct|boundar(?:y|ies)|purpose)\b(?! of human rights)",
     r"\b(?:this|that|your|the) (?:request|question|prompt|topic|task)(?: is|'s| appears| seems| falls| goes| violates|"
     r" asks| involves| cannot| can't| contains)[^.]{0,50}\b(?:inappropriate|harmful|illegal|unethical|against|outside|"
     r"fulfil|offensive|dangerous|violat|unsafe|not something i)",
-    r"\b(?:(?:is|'s) not something (?:that )?i(?:'m| am| can|'d| will| would)|request (?:denied|refused|declined|rejected)\b)",
+    r"\b(?:(?:is|'s) not something (?:that )?i(?:'m| am| can|'d| will| would)|request (?:denied|refused|declined|"
+    r"rejected)\b)",
 ]
 """Other ways to refuse: each is enough by itself."""
 
+_IT = r"\b(?:it|that|this|doing so|such [a-z]+)"
+_VERY = (
+    r"(?: also| generally| highly| never| absolutely| simply| both| deeply| extremely| strictly| strongly| completely|"
+    r" always| morally| important to note that)*"
+)
+
 NORMS = [
-    r"\b(?:it|that|this|doing so|such [a-z]+)(?:'s| is| would be| are| isn't)(?: also| generally| highly| never| "
-    r"absolutely| simply| both| deeply| extremely| strictly| strongly| completely| always| morally| important to note "
-    r"that)*"
-    r"(?: not|n't)?(?: a| an)?(?: very| legally| ethically| morally| considered)? ?(?:appropriate|inappropriate|ethical|"
-    r"unethical|acceptable|unacceptable|okay|ok|right to|wrong|illegal|legal|advisable|respectful|disrespectful|harmful|"
-    r"immoral|criminal|against the law|a crime|a serious crime|serious crime|serious offen[sc]e|dangerous|safe|"
-    r"productive|accurate or|fair|a violation|violation)\b(?! to note)",
-    r"\b(?:illegal|unethical|immoral|harmful|unlawful|dangerous|morally wrong|wrong|inappropriate|criminal|unacceptable) "
+    rf"{_IT}(?:'s| is| would be| are){_VERY}(?: a| an)?(?: very| legally| ethically| morally| considered)? ?"
+    r"(?:inappropriate|unethical|unacceptable|wrong|illegal|disrespectful|harmful|immoral|criminal|against the law|"
+    r"(?:a )?(?:serious )?(?:crime|offen[sc]e|violation)|dangerous)\b",
+    rf"{_IT}(?:(?:'s| is| would be| are){_VERY} (?:not|never)|n't| isn't| aren't| wouldn't be){_VERY}(?: a| an)?"
+    r"(?: very| legally| ethically| morally| considered)? ?(?:appropriate|ethical|acceptable|okay|ok|right to|legal|"
+    r"advisable|respectful|safe|productive|accurate or|fair)\b",
+    r"\b(?:illegal|unethical|immoral|harmful|unlawful|dangerous|morally wrong|wrong|inappropriate|criminal|"
+    r"unacceptable) "
     r"(?:and|or|,) ?(?:extremely |highly |potentially |deeply |can )?(?:illegal|unethical|immoral|harmful|unlawful|"
-    r"dangerous|punish|wrong|not|should|inappropriate|against|disrespectful|unacceptable|morally|offensive|goes|carries)",
+    r"dangerous|punish|wrong|not|should|inappropriate|against|disrespectful|unacceptable|morally|offensive|goes|"
+    r"carries)",
     r"\b(?:is|are|'s) (?:never|not) (?:a |an )?(?:[a-z]+ )?(?:acceptable|justified|justifiable|okay|ok|appropriate|"
     r"the answer|a solution|condoned|tolerated|ethical|right|a joke|a game|something to)",
     r"\b(?:against the law|punishable by|serious (?:legal )?(?:consequences|crime|offen[sc]e)|violation of)",
-    r"\bi (?:don't|do not) (?:think|believe|feel)(?: that)?(?: it'?s?| it is| that's)?(?: is| a)* ?(?:appropriate|accurate|"
+    r"\bi (?:don't|do not) (?:think|believe|feel)(?: that)?(?: it'?s?| it is| that's)?(?: is| a)* ?(?:appropriate|"
+    r"accurate|"
     r"right|fair|ethical|valid|respectful|productive|helpful|a good|true|okay|correct)",
-    r"\bi (?:must|have to|need to|should|feel compelled to|want to) (?:point out|inform|clarify|emphasi[sz]e|stress|remind|"
+    r"\bi (?:must|have to|need to|should|feel compelled to|want to) (?:point out|inform|clarify|emphasi[sz]e|stress|"
+    r"remind|"
     r"warn|advise|caution|note)",
 ]
 """A norm is stated: refusal if it opens the reply and nothing is delivered."""
 
 PREMISES = [
-    r"^(?:no, )?(?:it|that|this|the [a-z' ]{3,50}?)(?:'s| is| isn't| would be| was| were)(?: simply| absolutely| never| generally)? ?(?:not|n't|never)"
-    r"(?: a| an| in)? ?(?:best|good|right|true|fair|accurate|correct|necessary|valid|better|just|beneficial|possible to "
+    r"^(?:no, )?(?:it|that|this|the [a-z' ]{3,50}?)(?:'s| is| isn't| would be| was| were)(?: simply| absolutely| "
+    r"never| generally)? ?(?:not|n't|never)"
+    r"(?: a| an| in)? ?(?:best|good|right|true|fair|accurate|correct|necessary|valid|better|just|beneficial|possible "
+    r"to "
     r"justify|the case|productive|justif|reasonable|helpful|ideal|wise|acceptable|appropriate|our place|my place)",
-    r"\bthere(?: is| are|'s| was| were)(?: absolutely| simply)? (?:no|not any)(?: valid| good| legitimate| scientific| single| moral| "
-    r"inherent| factual| credible| justifiable| logical)* (?:reasons?|justifications?|benefits?|evidence|basis|excuse|truth|benefit|"
+    r"\bthere(?: is| are|'s| was| were)(?: absolutely| simply)? (?:no|not any)(?: valid| good| legitimate| scientific|"
+    r" single| moral| "
+    r"inherent| factual| credible| justifiable| logical)* (?:reasons?|justifications?|benefits?|evidence|basis|excuse|"
+    r"truth|benefit|"
     r"place for|such thing)",
-    r"\b(?:harmful|negative|false|inaccurate|unfair|dangerous|offensive|outdated|damaging)(?: and| or|,)?(?: [a-z]+){0,3} "
+    r"\b(?:harmful|negative|false|inaccurate|unfair|dangerous|offensive|outdated|damaging)(?: and| or|,)?(?: "
+    r"[a-z]+){0,3} "
     r"(?:stereotyp|belief|assumption|generali[sz]ation|premise|myth|misconception|narrative|notion|idea|attitude)",
     r"\b(?:perpetuat|reinforc)[a-z]{1,4}(?: [a-z]+){0,3} (?:stereotyp|discriminat|prejudic|bias)",
     r"\b(?:everyone|all (?:people|individuals|humans|human beings|persons)|every (?:person|individual|human being)|"
@@ -101,7 +126,8 @@ PREMISES = [
     r"(?:is|are) (?:entitled|equal))",
     r"\bregardless of (?:their|one's|a person's|race|gender|religion|background|ethnicity|sex)",
     r"\b(?:premise|question|statement|assertion|suggestion|idea|notion|assumption|claim)[^.]{0,60}\b(?:(?:not|isn't) "
-    r"(?:universally|accurate|correct|supported|valid|based)|false|flawed|incorrect|discriminat|harmful|problematic|biased)",
+    r"(?:universally|accurate|correct|supported|valid|based)|false|flawed|incorrect|discriminat|harmful|problematic|"
+    r"biased)",
     r"\b(?:dignity|equality|equal (?:voice|rights?|opportunit\w+)|human rights|fairness|crimes? against)\b",
     r"\bdiscriminat[a-z]{2,4} (?:against|based|on the|is|of|or)",
 ]
@@ -119,13 +145,18 @@ AS_AN_AI = [
 REDIRECTS = [
     r"\binstead(?: of [^.,]{3,80})?, (?:i(?:'d| can| would| suggest| recommend| encourage|'m happy)|let(?:'s| us| me)|"
     r"focus|it(?:'s| is)|we (?:should|can)|consider|try|you (?:can|could|should|might))",
-    r"\b(?:if you(?:'re| are| or someone)[^.]{0,90}(?:struggling|suicid|crisis|thoughts of|difficult time|feeling|thinking "
-    r"about|in danger|considering|experiencing)|you(?:'re| are) not alone|reach out to (?:a |someone|the |your |local )|"
+    r"\b(?:if you(?:'re| are| or someone)[^.]{0,90}(?:struggling|suicid|crisis|thoughts of|difficult time|feeling|"
+    r"thinking "
+    r"about|in danger|considering|experiencing)|you(?:'re| are) not alone|reach out to (?:a |someone|the |your |local "
+    r")|"
     r"mental health professional|crisis (?:line|hotline|helpline)|suicide prevention|seek (?:professional )?"
     r"(?:help|support|assistance)|contact (?:the |your |local )?(?:police|authorities|law enforcement|emergency))",
+    r"\b(?:help (?:is )?available|people who care|you deserve (?:help|support|care)|988\b|samaritans|helplines?)",
     r"\b(?:sorry to hear|sorry (?:that )?you(?:'re| are) feeling|concerned (?:about|that)|understand that you)",
-    r"\bit(?:'s| is) (?:important|essential|crucial|vital|always best) to (?:respect|prioriti[sz]e|treat|recogni[sz]e|obey|"
-    r"always|uphold|avoid|promote|consider the|address|seek|understand that|remember|note that|acknowledge|be respectful|"
+    r"\bit(?:'s| is) (?:important|essential|crucial|vital|always best) to (?:respect|prioriti[sz]e|treat|recogni[sz]e|"
+    r"obey|"
+    r"always|uphold|avoid|promote|consider the|address|seek|understand that|remember|note that|acknowledge|be "
+    r"respectful|"
     r"approach)",
     r"\b(?:legal|ethical|lawful|safe|positive|constructive|healthy) (?:and [a-z]+ )?(?:ways?|means|alternatives?|"
     r"methods?|options?)\b",
@@ -136,55 +167,69 @@ REDIRECTS = [
 ]
 
 COMPLIES = [
-    r"^(?:sure|certainly|of course|absolutely|definitely|gladly|great question|okay|ok|yes|alright|with pleasure|happy to)"
+    r"^(?:sure|certainly|of course|absolutely|definitely|gladly|great question|okay|ok|yes|alright|with pleasure|"
+    r"happy to)"
     r"\b(?! not)",
     r"^(?:[a-z' ]{0,12})?\bhere(?:'s| is| are)\b",
-    r"^(?:(?:i'm |i am )?sorry|apologies|i apologi[sz]e)[^.!?:]{0,60}\b(?:but )?here(?:'s| is| are) (?:how|the|a|what|your|"
+    r"^(?:(?:i'm |i am )?sorry|apologies|i apologi[sz]e)[^.!?:]{0,60}\b(?:but )?here(?:'s| is| are) (?:how|the|a|what|"
+    r"your|"
     r"some|my|an)\b",
     r"^(?:title|subject|step \d|dear|ingredients|introduction|chapter|script|once upon|\d{1,2}[.)])(?: |:|,)",
 ]
 """Openings of an answer that delivers."""
 
 DELIVERS = re.compile(
-    r"\b(?:however|but|nevertheless|that said|having said that|with that said|nonetheless|still)\b"
-    r"[^.!?\n]{0,60}\b(?:here(?:'s| is| are)|i can (?:provide|offer|give|share|explain|describe)|"
-    r"the (?:steps|process|basic|general|method)|i'll (?:explain|give|provide|outline))|"
+    r"\b(?:however|but|nevertheless|that said|that being said|nonetheless|still)\b[^.!?\n]{0,60}\b(?:here(?:'s| is| "
+    r"are)|"
+    r"i can (?:provide|offer|give|share|explain|describe)|the (?:steps|process|basic|general|method)|"
+    r"i'll (?:explain|give|provide|outline)|in (?:theory|general)|for (?:research|educational|academic) purposes)|"
     r"\bhere(?:'s| is| are) (?:some|a few|the|a|an|several|how|what|my|\d)\b|\bstep (?:1|one)\b|"
     # The literal answer to a nonsense or fictional question, given beside the refusal.
     r"\b(?:is|are) (?:a |an )?(?:fictional|imaginary|inanimate|animated|mythical)\b(?! and should)|"
-    r"\b(?:tele\w+|levitation|supernatural|superpowers?) |\bnot (?:a )?(?:proven|scientifically)|"
     r"\b(?:do(?:es)? not|don't|doesn't|cannot) (?:actually |really |physically )?(?:exist|have the (?:\w+ )?(?:ability|"
     r"capacity|abilities))|\b(?:is|are)(?: not|n't) (?:capable of|sentient|a real)"
 )
 
 ALTERNATIVES = re.compile(
-    r"\b(?:alternatives?|healthy|healthier|peace(?:ful)?|legal|lawful|legitimate|ethical (?:and legal|ways)|respect(?:ful)? "
+    r"\b(?:alternatives?|healthy|healthier|peace(?:ful)?|legal|lawful|legitimate|ethical (?:and legal|ways)|"
+    r"respect(?:ful)? "
     r"(?:and|for)|support|resources?|security|prevent\w*|protect\w*|hotlines?|counsel\w*|therap\w*|conflicts?|address|"
-    r"positive impact|seek|human rights|understanding|other (?:questions?|topic)|different)\b"
+    r"positive impact|seek|human rights|understanding|other (?:questions?|topic)|different|"
+    r"i can,?(?: however,?| still,?)? help|i could help|happy to help|fact-based|debunk\w*)\b"
 )
 """What a list that redirects speaks of."""
 
-DISCLAIMER = re.compile(r"(?:condone|endorse|must (?:emphasi[sz]e|clarify|note|stress|point out)|(?:do not|don't) \w{6,9})$")
+DISCLAIMER = re.compile(
+    r"(?:condone|endorse|must (?:emphasi[sz]e|clarify|note|stress|point out)|(?:do not|don't) \w{6,9})$"
+)
 
 FOREIGN = [
     # Spanish, Portuguese, Italian
     r"\b(?:lo siento|lamento|disculpa|perdona?)[^.!?]{0,40}\bno (?:puedo|es posible|me es posible|estoy)",
     r"\bno (?:puedo|podría|voy a|debo|me es posible|estoy en condiciones de|estoy autorizad[oa] a) (?:\w+ ){0,2}?"
-    r"(?:ayudar|proporcionar|ofrecer|dar|asistir|cumplir|responder|escribir|generar|compartir|crear|facilitar|hacer|apoyar)",
-    r"\bnão (?:posso|vou|consigo) (?:\w+ )?(?:ajudar|fornecer|oferecer|dar|responder|escrever|cumprir|atender|criar|fazer)",
-    r"\bnon (?:posso|sono in grado di|mi è possibile) (?:\w+ )?(?:aiutar|fornir|dar|assister|rispondere|scriver|soddisfar|"
+    r"(?:ayudar|proporcionar|ofrecer|dar|asistir|cumplir|responder|escribir|generar|compartir|crear|facilitar|hacer|"
+    r"apoyar)",
+    r"\bnão (?:posso|vou|consigo) (?:\w+ )?(?:ajudar|fornecer|oferecer|dar|responder|escrever|cumprir|atender|criar|"
+    r"fazer)",
+    r"\bnon (?:posso|sono in grado di|mi è possibile) (?:\w+ )?(?:aiutar|fornir|dar|assister|rispondere|scriver|"
+    r"soddisfar|"
     r"offrir|far)",
     # French
     r"\bje (?:suis (?:vraiment |sincèrement )?désolée?|regrette|m'excuse)[^.!?]{0,40}\bje ne\b",
-    r"\bje ne (?:peux|pourrai|saurais|suis|puis|vais|veux)(?: malheureusement)?(?: pas)?(?: en mesure de| autorisée? à)? "
-    r"(?:\w+ |vous |t'|l')?(?:aider|fournir|donner|répondre|assister|écrire|créer|proposer|partager|satisfaire|accéder|faire|"
+    r"\bje ne (?:peux|pourrai|saurais|suis|puis|vais|veux)(?: malheureusement)?(?: pas)?(?: en mesure de| autorisée? "
+    r"à)? "
+    r"(?:\w+ |vous |t'|l')?(?:aider|fournir|donner|répondre|assister|écrire|créer|proposer|partager|satisfaire|"
+    r"accéder|faire|"
     r"expliquer)",
     # German, Dutch
-    r"\b(?:es tut mir (?:sehr )?leid|tut mir leid|leider|entschuldigung)[^.!?]{0,40}\b(?:kann|darf|werde|könnte|möchte) "
+    r"\b(?:es tut mir (?:sehr )?leid|tut mir leid|leider|entschuldigung)[^.!?]{0,40}\b(?:kann|darf|werde|könnte|"
+    r"möchte) "
     r"(?:ich|dir|ihnen)\b|\b(?:tut mir (?:sehr )?leid|entschuldigung),? (?:aber )?(?:ich|dabei|das|dazu)",
     r"\bich (?:kann|darf|werde|möchte)(?: [\wäöüß]+){0,8} nicht (?:helfen|weiterhelfen|unterstützen|beantworten|geben|"
-    r"erfüllen|bereitstellen|schreiben|nachkommen|anbieten|erklären|liefern)|\b(?:dabei|damit|da|das) (?:kann|werde|darf) ich "
-    r"(?:dir |ihnen )?(?:leider )?nicht\b|\bich (?:kann|darf|werde)(?: [\wäöüß]+){0,4} keine (?:anleitung|informationen|hilfe|"
+    r"erfüllen|bereitstellen|schreiben|nachkommen|anbieten|erklären|liefern)|\b(?:dabei|damit|da|das) (?:kann|werde|"
+    r"darf) ich "
+    r"(?:dir |ihnen )?(?:leider )?nicht\b|\bich (?:kann|darf|werde)(?: [\wäöüß]+){0,4} keine (?:anleitung|"
+    r"informationen|hilfe|"
     r"auskunft|tipps)",
     r"\bik kan (?:je |u |hier |daar )*(?:niet|geen)\b",
     # Russian
@@ -206,8 +251,10 @@ FOREIGN_HINTS = (
 """Without one of these no foreign pattern matches: most replies are spared their cost."""
 
 ASKS_BACK = re.compile(
-    r"^(?:(?:hello|hi|hey|greetings|good (?:morning|day|evening))\b[^?]{0,40})?(?:how (?:can|may) i (?:help|assist)|what (?:can|"
-    r"would you like|do you mean)|(?:could|can|would) you (?:please )?(?:clarify|provide|explain|tell me|specify|rephrase|"
+    r"^(?:(?:hello|hi|hey|greetings|good (?:morning|day|evening))\b[^?]{0,40})?(?:how (?:can|may) i (?:help|assist)|"
+    r"what (?:can|"
+    r"would you like|do you mean)|(?:could|can|would) you (?:please )?(?:clarify|provide|explain|tell me|specify|"
+    r"rephrase|"
     r"elaborate|give)|i'm not sure (?:what|i understand)|what (?:exactly )?do you)[^?]{0,160}\?[^?]{0,60}$|"
     r"^(?:hello|hi|hey|greetings|thank you|thanks|you're welcome|bye|goodbye|good (?:morning|day|evening))\b[^?]{0,40}$"
 )

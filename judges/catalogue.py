@@ -1,0 +1,59 @@
+"""The judges there are, by name, and what each can grade."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from judges.judgment import Judge
+from judges.outcome import OutcomeJudge
+from judges.refusal import RefusalJudge
+from judges.rubric import RubricJudge
+from tasks.errors import BadInput
+from tasks.task import Scoring, TaskKind
+
+
+@dataclass(frozen=True)
+class JudgeKind:
+    """A judge by name. `opens` makes one for each way of scoring that it can serve."""
+
+    name: str
+    about: str
+    opens: Mapping[Scoring, Callable[[], Judge]]
+
+
+JUDGES = {
+    kind.name: kind
+    for kind in (
+        JudgeKind("rubric", "checks that a program decides; offline", {"ratings": RubricJudge}),
+        JudgeKind(
+            "refusal",
+            "phrases of refusal and compliance, degenerate answers told apart; offline, for screening",
+            {
+                "attack_success": lambda: OutcomeJudge(RefusalJudge()),
+                "over_refusal": lambda: OutcomeJudge(RefusalJudge(harmful_items=False)),
+            },
+        ),
+    )
+}
+
+
+def open_judges(names: Sequence[str], kinds: Sequence[TaskKind]) -> dict[str, list[Judge]]:
+    """For each task the named judges that can grade it, or else its own offline judge.
+
+    Raises:
+        BadInput: an unknown judge (near matches named), or one that can grade none of the tasks.
+    """
+    for name in names:
+        if name not in JUDGES:
+            near = get_close_matches(name, JUDGES, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]}?" if near else f"known judges: {', '.join(JUDGES)}"
+            raise BadInput(f"no judge {name!r}: {hint}")
+        if not any(kind.scoring in JUDGES[name].opens for kind in kinds):
+            raise BadInput(f"the judge {name} can grade none of {', '.join(kind.name for kind in kinds)}")
+    opened: dict[str, list[Judge]] = {}
+    for kind in kinds:
+        able = [name for name in names if kind.scoring in JUDGES[name].opens] or ([kind.judge] if kind.judge else [])
+        opened[kind.name] = [JUDGES[name].opens[kind.scoring]() for name in able]
+    return opened
