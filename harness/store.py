@@ -2,7 +2,8 @@
 
     runs/demo/
       run.json          the manifest (written whole, then renamed into place)
-      answers.jsonl     {"task": "mini_mt", "item": "math-01", "sample": 0, "turn": 1, "text": "144", "finish": "stop", …}
+      items.jsonl       what is asked, so that the run can be graded and reported again without its sources
+      answers.jsonl     {"task": "mini_mt", "item": "math-01", "sample": 0, "turn": 1, "text": "144", …}
       judgments.jsonl   {"task": "mini_mt", "item": "math-01", …, "judge": "rubric", "repeat": 0, "score": 10.0, …}
       scores.json       derived from the records
       .lock             pid and host of the process that writes, held by flock
@@ -19,7 +20,7 @@ import fcntl
 import json
 import os
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -29,6 +30,7 @@ from tasks.conversation import Answer, AnswerKey
 from tasks.errors import BadInput, RunStopped
 
 SCHEMA_VERSION = 1
+MANIFEST = "run.json"
 Kind = Literal["answers", "judgments"]
 
 
@@ -195,14 +197,11 @@ class RunStore:
 
     def _load_keys(self) -> None:
         for offset, record in read_records(self._files["answers"].path):
-            key = (record["task"], record["item"], record["sample"], record["turn"])
-            if record.get("error") is None:
-                self.answered[key] = offset
+            if record["error"] is None:
+                self.answered[Answer(**record).key] = offset
         for _, record in read_records(self._files["judgments"].path):
-            if record.get("error") is None:
-                self.judged.add(
-                    (record["task"], record["item"], record["sample"], record["turn"], record["judge"], record["repeat"])
-                )
+            if record["error"] is None:
+                self.judged.add(Judgment(**record).key)
 
     def stored_answer(self, key: AnswerKey) -> Answer | None:
         """The stored answer of this key, read from the file, or None."""
@@ -260,21 +259,41 @@ class RunStore:
         if self._flusher is not None:
             await asyncio.gather(self._flusher, return_exceptions=True)
 
+    def discard_if_empty(self) -> None:
+        """Leave nothing behind of a run that could not begin: no record yet, and no manifest."""
+        if any(file.size for file in self._files.values()) or (self.directory / MANIFEST).exists():
+            return
+        for file in self._files.values():
+            file.path.unlink(missing_ok=True)
+        for name in ("items.jsonl", ".lock"):
+            (self.directory / name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self.directory.rmdir()
+
+    def write_items(self, items: Iterable[Mapping[str, Any]]) -> None:
+        """Write items.jsonl, one line an item, unless an earlier sitting did."""
+        path = self.directory / "items.jsonl"
+        if not path.exists():
+            self._write_whole(path, ((json.dumps(item) + "\n").encode() for item in items))
+
     def write_json(self, name: str, value: Mapping[str, Any]) -> None:
         """Write run.json or scores.json whole: a reader sees the old file or the new one."""
-        path = self.directory / name
+        # No NaN: it is not JSON, and no figure of ours.
+        self._write_whole(self.directory / name, [(json.dumps(value, indent=1, allow_nan=False) + "\n").encode()])
+
+    def _write_whole(self, path: Path, lines: Iterable[bytes]) -> None:
         try:
-            write_atomically(path, (json.dumps(value, indent=1) + "\n").encode())
+            write_atomically(path, lines)
         except OSError as error:
             raise RunStopped(f"can not write {path}: {error.strerror or error}; make room and run it again") from None
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, lines: Iterable[bytes]) -> None:
     """Replace a file by way of a synced temporary one beside it."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
-            file.write(content)
+            file.writelines(lines)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -288,7 +307,7 @@ def read_manifest(directory: Path) -> dict[str, Any] | None:
     Raises:
         BadInput: it is unreadable or of another schema version.
     """
-    path = directory / "run.json"
+    path = directory / MANIFEST
     try:
         manifest: dict[str, Any] = json.loads(path.read_bytes())
     except FileNotFoundError:

@@ -1,1 +1,1 @@
-"""What is asked: items, tasks, data sources, embedded sets; and the text measures of collapse. Imports no other room."""
+"""What is asked: items, tasks, data sources, embedded sets; and the text measures of collapse."""

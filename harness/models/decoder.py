@@ -15,11 +15,14 @@ from tasks.conversation import Finish, Settings
 
 @dataclass
 class Row:
-    """One conversation being continued: its prompt, what it has said so far, and how it ended (None while it runs)."""
+    """One conversation being continued: its prompt, what it has said so far, and how it ended (None while it runs).
+
+    `limit` is the most tokens it may say: fewer than the settings allow where the model's context ends before.
+    """
 
     prompt: Sequence[int]
     settings: Settings
-    tag: Any = None
+    limit: int = 0
     tokens: list[int] = field(default_factory=list)
     entropy_sum: float = 0.0
     finish: Finish | None = None
@@ -27,6 +30,7 @@ class Row:
 
     def __post_init__(self) -> None:
         self.draw = random.Random(self.settings.seed)
+        self.limit = self.limit or self.settings.max_new_tokens
 
     @property
     def position(self) -> int:
@@ -47,14 +51,19 @@ class Decoder:
         self._stop_ids = stop_ids
         self._device = model.device
         self._cache_tokens = cache_tokens
-        self._cache = SlotCache(rows)
+        self._cache = SlotCache()
+        self._window, self._mixed = attention_window(model.config)
         self.rows = rows
         self.live: list[Row] = []
 
-    def room_for(self, row: Row) -> bool:
-        """Whether a row fits now: a free slot, and the buffers stay within the token budget (one row always fits)."""
-        longest = max((len(r.prompt) + r.settings.max_new_tokens for r in (*self.live, row)), default=0)
-        return len(self.live) < self.rows and (not self.live or longest * (len(self.live) + 1) <= self._cache_tokens)
+    def room_for(self, row: Row, joining: Sequence[Row] = ()) -> bool:
+        """Whether a row fits beside those that live and join: a free slot, and buffers within the token budget.
+
+        One row always fits.
+        """
+        others = [*self.live, *joining]
+        longest = max(len(r.prompt) + r.limit for r in (*others, row))
+        return not others or (len(others) < self.rows and longest * (len(others) + 1) <= self._cache_tokens)
 
     @torch.inference_mode()
     def join(self, rows: Sequence[Row]) -> list[Row]:
@@ -75,14 +84,18 @@ class Decoder:
         for i, row in enumerate(rows):
             ids[i, : len(row.prompt)] = torch.as_tensor(row.prompt)
         last = torch.tensor([len(row.prompt) - 1 for row in rows], device=self._device)
-        kept, place = last.unique(return_inverse=True)
+        kept, place = torch.unique(last, return_inverse=True)
         # Padding stands on the right, so plain causal attention already keeps it out of every real position.
-        causal = torch.ones((length, length), dtype=torch.bool, device=self._device).tril()[None, None]
+        places = torch.arange(length, device=self._device)
+        distance = (places[:, None] - places[None])[None].expand(len(rows), length, length)
+        # Room for all that these rows may come to say: the buffers need not grow at each step.
+        most = max(len(row.prompt) + row.limit for row in (*self.live, *rows))
+        self._cache.reserve(len(self.live) + len(rows), most)
         self._cache.prefill(len(self.live), len(rows), length)
         output = self._model(
             input_ids=ids.to(self._device),
-            attention_mask=causal.expand(len(rows), 1, length, length),
-            position_ids=torch.arange(length, device=self._device)[None].expand(len(rows), length),
+            attention_mask=self._mask(distance),
+            position_ids=places[None].expand(len(rows), length),
             past_key_values=self._cache,
             use_cache=True,
             logits_to_keep=kept,
@@ -95,16 +108,28 @@ class Decoder:
         positions = torch.tensor([row.position for row in self.live], device=self._device)
         span = max(row.position for row in self.live) + 1
         self._cache.step(positions, span)
-        mask = torch.arange(span, device=self._device)[None] <= positions[:, None]
+        distance = positions[:, None, None] - torch.arange(span, device=self._device)[None, None]
         output = self._model(
             input_ids=torch.tensor([[row.tokens[-1]] for row in self.live], device=self._device),
-            attention_mask=mask[:, None, None],
+            attention_mask=self._mask(distance),
             position_ids=positions[:, None],
             past_key_values=self._cache,
             use_cache=True,
         )
         logits: torch.Tensor = output.logits[:, -1]
         return logits
+
+    def _mask(self, distance: torch.Tensor) -> torch.Tensor | dict[str, torch.Tensor]:
+        """The additive attention mask for distances [rows, queries, keys]; one for each kind of layer where mixed."""
+        full = self._additive(distance >= 0)
+        if self._window is None:
+            return full
+        near = self._additive((distance >= 0) & (distance < self._window))
+        return {"full_attention": full, "sliding_attention": near} if self._mixed else near
+
+    def _additive(self, seen: torch.Tensor) -> torch.Tensor:
+        mask = torch.zeros(seen.shape, dtype=self._model.dtype, device=self._device)
+        return mask.masked_fill_(~seen, torch.finfo(mask.dtype).min)[:, None]
 
     def _say(self, rows: Sequence[Row], logits: torch.Tensor) -> list[Row]:
         """Choose each row's next token from its logits [rows, vocabulary]; the ended rows give their slots up."""
@@ -126,7 +151,7 @@ class Decoder:
             row.entropy_sum += entropy
             if token in self._stop_ids:
                 row.finish = "stop"
-            elif len(row.tokens) >= row.settings.max_new_tokens:
+            elif len(row.tokens) >= row.limit:
                 row.finish = "length"
         return self._release()
 
@@ -159,18 +184,38 @@ def joint_groups(rows: Sequence[Row], waste: float = 0.25) -> list[list[Row]]:
     return groups
 
 
+def attention_window(config: Any) -> tuple[int | None, bool]:
+    """A model's sliding attention window in tokens (None: it sees everything), and whether only some layers slide.
+
+    Raises:
+        ValueError: it has layers that are neither (recurrent, chunked).
+    """
+    config = config.get_text_config()
+    kinds = set(getattr(config, "layer_types", None) or ())
+    if unknown := kinds - {"full_attention", "sliding_attention"}:
+        raise ValueError(f"its layers include {', '.join(sorted(unknown))}")
+    window: int | None = getattr(config, "sliding_window", None)
+    if kinds:
+        return (window if "sliding_attention" in kinds else None), True
+    return window, False
+
+
 @torch.inference_mode()
 def slot_error(model: Any) -> float:
-    """Largest difference in logits between decoding in slots and a plain forward pass, on a few random tokens.
+    """Largest difference in logits between decoding in slots and a plain forward pass, as a share of their range.
 
-    An architecture whose attention the slots do not reproduce (recurrent state, positions counted from padding) shows
-    here, before it can spoil a run.
+    An architecture whose attention the slots do not reproduce (positions counted from padding, masks built elsewhere)
+    shows here, on a few random tokens, before it can spoil a run.
     """
     generator = torch.Generator().manual_seed(0)
     vocabulary = model.config.get_text_config().vocab_size
-    prompts = [torch.randint(0, vocabulary, (length,), generator=generator).tolist() for length in (4, 9, 7)]
+    window = attention_window(model.config)[0] or 0
+    beyond = window + 3 if window <= 1024 else 0
+    prompts = [
+        torch.randint(0, vocabulary, (length,), generator=generator).tolist() for length in (4, 9, max(7, beyond))
+    ]
     rows = [Row(prompt, Settings(max_new_tokens=4)) for prompt in prompts]
-    decoder = Decoder(model, frozenset(), len(rows), cache_tokens=1024)
+    decoder = Decoder(model, frozenset(), len(rows), cache_tokens=0)
     first = decoder.prefill_logits(rows)
     decoder.live.extend(rows)
     for row, token in zip(rows, first.argmax(-1).tolist(), strict=True):
@@ -179,5 +224,6 @@ def slot_error(model: Any) -> float:
     worst = 0.0
     for i, row in enumerate(rows):
         plain = model(input_ids=torch.tensor([[*row.prompt, *row.tokens]], device=model.device)).logits[0, -2:]
-        worst = max(worst, (torch.stack([first[i], second[i]]) - plain).abs().max().item())
+        differs = (torch.stack([first[i], second[i]]) - plain).abs().max()
+        worst = max(worst, (differs / (plain.max() - plain.min())).item())
     return worst

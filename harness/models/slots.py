@@ -1,9 +1,9 @@
 """A key/value cache with one slot a conversation, so that rows join and leave a running batch at any step.
 
 `generate` of transformers keeps a batch together until its last row ends and copies the whole cache at every step.
-Here every row owns a slot in a buffer allocated once: a row that joins is prefilled into its slot, a row that ends
-gives its slot up, and a step writes one position a row in place. Rows have their own positions, so nothing is padded
-on the left and a row's text does not depend on when it joined.
+Here every row owns a slot in one buffer: a row that joins is prefilled into it, a row that ends gives it up, and a step
+writes one position a row in place. Rows have their own positions, so nothing is padded on the left and a
+row's text does not depend on when it joined.
 """
 
 from __future__ import annotations
@@ -13,18 +13,19 @@ from typing import Any
 import torch
 from transformers.cache_utils import Cache
 
-GROWTH = 128  # positions the buffers grow by: fewer, larger copies against memory held in vain
+# Buffers grow in steps: fewer copies against memory held in vain.
+ROWS_STEP, LENGTH_STEP = 16, 128
 
 
-class SlotCache(Cache):
+class SlotCache(Cache):  # type: ignore[misc]  # transformers is not typed
     """Keys and values of the rows being generated, for any model that calls `past_key_values.update(k, v, layer)`.
 
-    Rows 0..n-1 are live and contiguous; `step` and `prefill` say what the next forward pass is about.
+    Rows 0..n-1 are live and contiguous. `reserve` makes room; `prefill` or `step` says what the next forward pass does.
     """
 
-    def __init__(self, rows: int) -> None:
+    def __init__(self) -> None:
         super().__init__(layers=[])
-        self._rows = rows
+        self._rows = 0
         self._length = 0
         self._keys: list[torch.Tensor] = []
         self._values: list[torch.Tensor] = []
@@ -36,15 +37,29 @@ class SlotCache(Cache):
     def is_compileable(self) -> bool:
         return False
 
+    def reserve(self, rows: int, length: int) -> None:
+        """Make room for `rows` rows of at most `length` tokens, all live rows among them.
+
+        A buffer that must grow takes the size needed now in both directions: many short rows followed by a few long
+        ones never cost many long ones.
+        """
+        if rows <= self._rows and length <= self._length:
+            return
+        self._rows = -(-rows // ROWS_STEP) * ROWS_STEP
+        self._length = -(-length // LENGTH_STEP) * LENGTH_STEP
+        for buffers in (self._keys, self._values):
+            for layer, old in enumerate(buffers):
+                buffers[layer] = self._empty(old)
+                kept = (slice(0, min(self._rows, old.shape[0])), slice(None), slice(0, min(self._length, old.shape[2])))
+                buffers[layer][kept] = old[kept]
+
     def prefill(self, first: int, count: int, length: int) -> None:
         """The next forward pass reads prompts of at most `length` tokens into rows first..first+count-1."""
-        self._grow(length)
         self._prefill_rows = slice(first, first + count)
         self._span = length
 
     def step(self, positions: torch.Tensor, span: int) -> None:
         """The next forward pass adds one token to each of the first `len(positions)` rows, at these positions."""
-        self._grow(span)
         self._prefill_rows = None
         self._index = (torch.arange(len(positions), device=positions.device), positions)
         self._span = span
@@ -72,18 +87,9 @@ class SlotCache(Cache):
         values[rows, :, positions] = value_states[:, :, 0]
         return keys[: len(rows), :, : self._span], values[: len(rows), :, : self._span]
 
-    def get_seq_length(self, layer_idx: int = 0) -> int:
+    def get_seq_length(self, layer_idx: int = 0) -> int:  # noqa: ARG002
         """0: positions are always passed explicitly, a row at a time."""
         return 0
 
     def _empty(self, like: torch.Tensor) -> torch.Tensor:
         return like.new_zeros((self._rows, like.shape[1], self._length, like.shape[3]))
-
-    def _grow(self, length: int) -> None:
-        if length <= self._length:
-            return
-        self._length = -(-length // GROWTH) * GROWTH
-        for buffers in (self._keys, self._values):
-            for layer, old in enumerate(buffers):
-                buffers[layer] = self._empty(old)
-                buffers[layer][:, :, : old.shape[2]] = old

@@ -1,0 +1,106 @@
+"""What a run is asked to do: flags and the config file, which holds the same keys in TOML. Flags win.
+
+model = "ckpt/dpo-cai"
+tasks = ["mini_mt", "asr"]
+data = ["asr=harmbench_behaviors.csv"]
+max_new_tokens = 128
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from tasks.errors import BadInput
+
+DEFAULT_TASKS = ("mini_mt", "asr", "over_refusal", "collapse")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """A run's settings. Lists and mappings are empty, and single values None, where the default is to be chosen."""
+
+    model: str
+    backend: str | None = None
+    tasks: tuple[str, ...] = ()
+    data: tuple[str, ...] = ()
+    columns: Mapping[str, str] = field(default_factory=dict)
+    judge: tuple[str, ...] = ()
+    base_url: str | None = None
+    judge_base_url: str | None = None
+    concurrency: int | None = None
+    judge_repeats: int = 1
+    protocol: str | None = None
+    samples: int = 1
+    limit: int | None = None
+    max_new_tokens: int | None = None
+    seed: int = 0
+    chat_template: str | None = None
+    include: tuple[str, ...] = ()
+    executor: str = "local"
+    out: str | None = None
+
+
+COUNTS = ("concurrency", "judge_repeats", "samples", "limit", "max_new_tokens")
+LISTS = ("tasks", "data", "judge", "include")
+
+
+def load_config(file: str | None, flags: Mapping[str, Any]) -> RunConfig:
+    """Merge a config file and the flags that were given.
+
+    Raises:
+        BadInput: unreadable file, unknown key (near matches named), a value of the wrong type, or no model.
+    """
+    values = {**(_read_config(Path(file)) if file else {}), **flags}
+    if not values.get("model"):
+        raise BadInput("no model named: --model CKPT (a folder, a hub id, answers:FILE, or smollm2)")
+    return RunConfig(**{key: _checked(key, value) for key, value in values.items()})
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        written = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BadInput(f"can not read the config file {path}: {error}") from None
+    known = [f.name for f in fields(RunConfig)]
+    values = {}
+    for key, value in written.items():
+        name = key.replace("-", "_")
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            raise BadInput(f"{path}: unknown key {key!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+        values[name] = value
+    return values
+
+
+def _checked(key: str, value: Any) -> Any:
+    """The value in the type of its field, whether it came from a flag (text) or from TOML."""
+    flag = "--" + key.replace("_", "-")
+    if key in LISTS:
+        given = [value] if isinstance(value, str) else value
+        if not isinstance(given, list | tuple) or not all(isinstance(part, str) for part in given):
+            raise BadInput(f"{flag} takes names, not {value!r}")
+        # Paths may hold commas; names do not.
+        parts = given if key in ("data", "include") else [part for text in given for part in text.split(",")]
+        return tuple(dict.fromkeys(part.strip() for part in parts if part.strip()))
+    if key == "columns":
+        return value if isinstance(value, dict) else _columns(value)
+    if key == "seed" or key in COUNTS:
+        if isinstance(value, bool) or not isinstance(value, int) or (key in COUNTS and value < 1):
+            raise BadInput(f"{flag} takes a whole number{' from 1' if key in COUNTS else ''}, not {value!r}")
+        return value
+    if not isinstance(value, str):
+        raise BadInput(f"{flag} takes text, not {value!r}")
+    return value
+
+
+def _columns(text: str) -> dict[str, str]:
+    """`prompt=question,response=answer` as a mapping."""
+    pairs = dict(part.split("=", 1) for part in text.split(",") if "=" in part)
+    if len(pairs) != len(text.split(",")) or not all(key and column for key, column in pairs.items()):
+        raise BadInput(f"--columns takes pairs such as prompt=question,response=answer, not {text!r}")
+    return {key.strip(): column.strip() for key, column in pairs.items()}

@@ -1,0 +1,194 @@
+"""The engine: one coroutine a conversation, each answer graded while the next turn is being generated.
+
+There are no stages: generation and judging overlap, so a run takes about as long as the slower of the two. At most
+`window` conversations are in flight, whatever the number of items, and a record goes to the disk as soon as it exists.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from harness.models.model import Model
+from harness.store import RunStore
+from judges.judgment import Grade, Judge, Judgment
+from tasks.conversation import Answer, Message, Settings
+from tasks.item import Item
+from tasks.task import Task
+
+NO_REPLY = "no reply in the file"
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """A task, and the judges that grade it, each `repeats` times."""
+
+    task: Task
+    judges: Sequence[Judge]
+    repeats: int = 1
+
+    @property
+    def answers(self) -> int:
+        return self.task.turns * self.task.samples
+
+    @property
+    def judgments(self) -> int:
+        return self.task.graded * self.task.samples * len(self.judges) * self.repeats
+
+
+@dataclass
+class Tally:
+    """How far a run is. `stored` counts what earlier sittings left; the rest is this sitting's."""
+
+    answers_wanted: int
+    judgments_wanted: int
+    answers: int = 0
+    judgments: int = 0
+    stored_answers: int = 0
+    stored_judgments: int = 0
+    failed: int = 0
+    first_failure: str | None = None
+    tokens: int = 0
+    started: float = field(default_factory=time.perf_counter)
+
+    def fail(self, reason: str) -> None:
+        self.failed += 1
+        self.first_failure = self.first_failure or reason
+
+    @property
+    def complete(self) -> bool:
+        return (
+            self.stored_answers + self.answers >= self.answers_wanted
+            and self.stored_judgments + self.judgments >= self.judgments_wanted
+        )
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Everything a conversation needs."""
+
+    model: Model
+    store: RunStore
+    tally: Tally
+    seed: int
+
+    async def run(self, assignments: Sequence[Assignment], window: int) -> None:
+        """Do what is missing. On return `tally.complete` says whether all of it is there.
+
+        Raises:
+            RunStopped: the model or the disk gave up; what is stored is kept.
+        """
+        places = asyncio.Semaphore(window)
+        try:
+            async with asyncio.TaskGroup() as group:
+                for assignment, item, sample in _conversations(assignments):
+                    if self._is_stored(assignment, item, sample):
+                        continue
+                    await places.acquire()
+                    task = group.create_task(self._converse(assignment, item, sample))
+                    task.add_done_callback(lambda _: places.release())
+        except BaseExceptionGroup as failures:
+            # One of them is enough to tell: every conversation in flight fails the same way.
+            raise first_cause(failures) from None
+        finally:
+            await self.store.drain()
+
+    def _is_stored(self, assignment: Assignment, item: Item, sample: int) -> bool:
+        """Count what earlier sittings left of a conversation; True if that is all of it."""
+        task, store = assignment.task, self.store
+        answers = sum((task.name, item.id, sample, turn) in store.answered for turn in range(1, len(item.turns) + 1))
+        wanted = [
+            (task.name, item.id, sample, turn, judge.name, repeat)
+            for turn in task.graded_turns(item)
+            for judge in assignment.judges
+            for repeat in range(assignment.repeats)
+        ]
+        judgments = sum(key in store.judged for key in wanted)
+        self.tally.stored_answers += answers
+        self.tally.stored_judgments += judgments
+        return answers == len(item.turns) and judgments == len(wanted)
+
+    async def _converse(self, assignment: Assignment, item: Item, sample: int) -> None:
+        """Walk one item turn by turn; after a failed answer the later turns can not be asked."""
+        messages: list[Message] = []
+        answers: list[Answer] = []
+        graded = assignment.task.graded_turns(item)
+        async with asyncio.TaskGroup() as grading:
+            for turn, said in enumerate(item.turns, start=1):
+                messages.append({"role": "user", "content": said})
+                answer = self.store.stored_answer((assignment.task.name, item.id, sample, turn))
+                if answer is None:
+                    answer = await self._answer(assignment.task, item, sample, turn, messages)
+                if answer.error is not None:
+                    return
+                messages.append({"role": "assistant", "content": answer.text})
+                answers.append(answer)
+                if turn in graded:
+                    for judge in assignment.judges:
+                        for repeat in range(assignment.repeats):
+                            grading.create_task(self._grade(judge, item, tuple(answers), repeat))
+
+    async def _answer(self, task: Task, item: Item, sample: int, turn: int, messages: Sequence[Message]) -> Answer:
+        seed = _seed(self.seed, task.name, item.id, sample, turn)
+        if item.replies:
+            answer = _replayed(task, item, sample, turn)
+        else:
+            start = time.perf_counter()
+            settings = Settings(task.max_new_tokens, task.temperature(item), seed)
+            said = await self.model.complete(messages, settings)
+            answer = Answer(
+                task=task.name, item=item.id, sample=sample, turn=turn, text=said.text, finish=said.finish,
+                prompt_tokens=said.prompt_tokens, completion_tokens=said.completion_tokens,
+                latency_s=round(time.perf_counter() - start, 3), token_entropy=said.token_entropy,
+                seed=seed, error=said.error,
+            )  # fmt: skip
+        await self.store.add_answer(answer)
+        if answer.error is None:
+            self.tally.answers += 1
+            self.tally.tokens += answer.completion_tokens or 0
+        else:
+            self.tally.fail(f"{task.name}/{item.id}: {answer.error}")
+        return answer
+
+    async def _grade(self, judge: Judge, item: Item, answers: Sequence[Answer], repeat: int) -> None:
+        answer = answers[-1]
+        key = (*answer.key, judge.name, repeat)
+        if key in self.store.judged:
+            return
+        # Nothing was said, so there is nothing to grade: a final judgment without a verdict.
+        grade = Grade(explanation=NO_REPLY) if answer.finish == "missing" else await judge.grade(item, answers)
+        await self.store.add_judgment(Judgment.of(grade, answer, judge.name, repeat))
+        if grade.error is None:
+            self.tally.judgments += 1
+        else:
+            self.tally.fail(f"{judge.name} on {answer.task}/{answer.item}: {grade.error}")
+
+
+def _conversations(assignments: Sequence[Assignment]) -> Iterator[tuple[Assignment, Item, int]]:
+    for assignment in assignments:
+        for item in assignment.task.items():
+            for sample in range(assignment.task.samples):
+                yield assignment, item, sample
+
+
+def _replayed(task: Task, item: Item, sample: int, turn: int) -> Answer:
+    """An answer from a file, which knows neither how it ended nor how many tokens it had."""
+    replies = item.replies[sample] if sample < len(item.replies) else ()
+    text = replies[turn - 1] if turn <= len(replies) else None
+    return Answer(task.name, item.id, sample, turn, text=text or "", finish="missing" if text is None else "unknown")
+
+
+def _seed(run_seed: int, *place: str | int) -> int:
+    """A request's own seed: the same whatever runs before or beside it, and after a resume."""
+    named = "\0".join(map(str, (run_seed, *place)))
+    return int.from_bytes(hashlib.sha256(named.encode(errors="surrogatepass")).digest()[:4], "big")
+
+
+def first_cause(failure: BaseException) -> BaseException:
+    """The first exception inside nested groups."""
+    while isinstance(failure, BaseExceptionGroup):
+        failure = failure.exceptions[0]
+    return failure

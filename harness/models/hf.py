@@ -1,0 +1,255 @@
+"""The `hf` back end: a transformers checkpoint (with its LoRA adapter) behind a batcher."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.models.checkpoint import Checkpoint, open_checkpoint
+from harness.models.embedded import NAME, embedded_checkpoint
+from tasks.conversation import Completion, Message, Settings
+from tasks.errors import BadInput, RunStopped
+
+if TYPE_CHECKING:
+    from harness.models.batcher import Batcher
+
+# GNU OpenMP's threads spin while they wait; with any other busy process each layer then takes many times longer. It is
+# read when torch is loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+CPU_ROWS = 64
+"""Conversations at once on a CPU: more of them gain little (benchmarks/generation.py)."""
+GPU_ROWS = 256
+CPU_CACHE_SHARE, GPU_CACHE_SHARE = 0.25, 0.8
+"""Of the memory that is free once the weights are loaded, what keys and values may take."""
+TOLERANCE = {"float32": 1e-3, "float16": 0.03, "bfloat16": 0.06}
+
+
+class HFModel:
+    """Answers with `transformers`, up to `parallel` conversations at once; see `Model` for the interface."""
+
+    def __init__(self, spec: str, chat_template: Path | None, say: Callable[[str], None]) -> None:
+        self.name = spec if spec == NAME else Path(spec).name or spec
+        self._spec = spec
+        self._template = _read_template(chat_template)
+        self._checkpoint: Checkpoint = Checkpoint(embedded_checkpoint(say)) if spec == NAME else open_checkpoint(spec)
+        self._fingerprint = self._checkpoint.fingerprint()
+        self._batcher: Batcher | None = None
+        self._runs_on: dict[str, Any] = {}
+
+    @property
+    def busy_s(self) -> float:
+        return self._batcher.busy_s if self._batcher else 0.0
+
+    @property
+    def parallel(self) -> int:
+        rows: int = self._runs_on.get("rows", CPU_ROWS)
+        return rows
+
+    def identity(self) -> dict[str, Any]:
+        template = hashlib.sha256(self._template.encode()).hexdigest() if self._template else None
+        return {"backend": "hf", "source": self._spec, "sha256": self._fingerprint, "chat_template_sha256": template}
+
+    def describe(self) -> dict[str, Any]:
+        lineage = self._checkpoint.folder / "lineage.json"
+        return {
+            **self.identity(),
+            "name": self.name,
+            "adapter": str(self._checkpoint.adapter) if self._checkpoint.adapter else None,
+            "lineage": lineage.read_text(encoding="utf-8") if lineage.exists() else None,
+            **self._runs_on,
+        }
+
+    def load(self) -> None:
+        if self._batcher:
+            return
+        start = time.perf_counter()
+        try:
+            import torch
+            import transformers
+        except ImportError as error:
+            raise BadInput(f"running a checkpoint needs {error.name}: pip install 'bench[hf]'") from None
+        from harness.models.batcher import Batcher
+        from harness.models.decoder import Decoder, slot_error
+
+        transformers.utils.logging.set_verbosity_error()
+        transformers.utils.logging.disable_progress_bar()
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        dtype = _dtype(torch, device)
+        if device == "cpu":
+            torch.set_num_threads(len(os.sched_getaffinity(0)))
+        self._tokenizer = _load_tokenizer(self._checkpoint.tokenizer_folder, self._template)
+        model = _load_weights(self._checkpoint, dtype).to(device).eval()
+        try:
+            differs = slot_error(model)
+        except (ValueError, TypeError, RuntimeError) as error:
+            raise BadInput(f"the hf back end can not run {self._spec}: {_first_line(error)}") from None
+        if differs > TOLERANCE[str(dtype).removeprefix("torch.")]:
+            raise BadInput(
+                f"the hf back end can not run {self._spec}: its attention needs more than a mask and positions "
+                f"(logits differ by {differs:.2g} of their range)"
+            )
+        stop_ids = _stop_ids(self._tokenizer, model)
+        rows, cache_tokens = batch_limits(model)
+        self._context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+        self._runs_on = {
+            "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
+            "dtype": str(dtype).removeprefix("torch."),
+            "threads": torch.get_num_threads(),
+            "rows": rows,
+            "parameters": model.num_parameters(),
+            "stop_tokens": [self._tokenizer.convert_ids_to_tokens(i) for i in sorted(stop_ids)],
+            "load_s": round(time.perf_counter() - start, 2),
+        }
+        self._stop_ids = stop_ids
+        self._batcher = Batcher(Decoder(model, stop_ids, rows, cache_tokens))
+
+    async def complete(self, messages: Sequence[Message], settings: Settings) -> Completion:
+        from harness.models.decoder import Row
+
+        self.load()
+        assert self._batcher is not None
+        prompt = self._tokenizer.apply_chat_template(
+            list(messages), add_generation_prompt=True, tokenize=True, return_dict=False
+        )
+        room = self._context - len(prompt) if self._context else settings.max_new_tokens
+        if room <= 0:
+            error = f"the prompt has {len(prompt)} tokens, the model's context {self._context}"
+            return Completion("", "error", prompt_tokens=len(prompt), error=error)
+        row = Row(prompt, settings, limit=min(room, settings.max_new_tokens))
+        try:
+            await self._batcher.submit(row)
+        except (RuntimeError, MemoryError) as error:
+            raise RunStopped(_out_of_order(error)) from error
+        assert row.finish is not None
+        said = row.tokens[:-1] if row.finish == "stop" else row.tokens
+        return Completion(
+            text=self._tokenizer.decode(said, skip_special_tokens=True).strip(),
+            finish=row.finish,
+            prompt_tokens=len(prompt),
+            completion_tokens=len(row.tokens),
+            token_entropy=row.token_entropy,
+        )
+
+    def close(self) -> None:
+        if self._batcher:
+            self._batcher.close()
+
+
+def _read_template(path: Path | None) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8") if path else None
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"can not read the chat template {path}: {error}") from None
+
+
+def _dtype(torch: Any, device: str) -> Any:
+    """float32 on a CPU: without AVX-512 bfloat16 is a hundred times slower there. Half precision on a GPU."""
+    if device == "cpu":
+        return torch.float32
+    return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+
+
+def _load_tokenizer(folder: Path, template: str | None) -> Any:
+    from jinja2 import TemplateError
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BadInput(f"can not load the tokenizer of {folder}: {_first_line(error)}") from None
+    if template:
+        tokenizer.chat_template = template
+    if not tokenizer.chat_template:
+        raise BadInput(
+            f"no chat template in {folder}: pass --chat-template FILE, or use an instruction-tuned checkpoint"
+        )
+    try:
+        tokenizer.apply_chat_template([{"role": "user", "content": "Hello"}], add_generation_prompt=True)
+    except (TemplateError, ValueError, TypeError) as error:
+        raise BadInput(f"the chat template of {folder} does not render: {_first_line(error)}") from None
+    return tokenizer
+
+
+def _load_weights(checkpoint: Checkpoint, dtype: Any) -> Any:
+    from safetensors import SafetensorError
+    from transformers import AutoModelForCausalLM
+
+    try:
+        model, report = AutoModelForCausalLM.from_pretrained(
+            checkpoint.folder, dtype=dtype, use_safetensors=True, output_loading_info=True
+        )
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
+        raise BadInput(f"can not load {checkpoint.folder}: {_first_line(error)}") from None
+    if missing := sorted(report["missing_keys"]):
+        # transformers only warns, and answers with random weights.
+        raise BadInput(f"{checkpoint.folder} lacks weights that its architecture needs: {', '.join(missing[:3])} …")
+    if checkpoint.adapter:
+        from peft import PeftModel
+
+        try:
+            model = PeftModel.from_pretrained(model, checkpoint.adapter).merge_and_unload()
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+            raise BadInput(f"can not put the adapter {checkpoint.adapter} on its base: {_first_line(error)}") from None
+    return model
+
+
+def _stop_ids(tokenizer: Any, model: Any) -> frozenset[int]:
+    """Every token that ends an answer: the tokenizer's, the generation config's and the chat template's end of turn."""
+    ids = {tokenizer.eos_token_id}
+    configured = getattr(model.generation_config, "eos_token_id", None)
+    ids.update(configured if isinstance(configured, list) else [configured])
+    ids.add(end_of_turn(tokenizer))
+    return frozenset(i for i in ids if i is not None)
+
+
+def end_of_turn(tokenizer: Any) -> int | None:
+    """The special token with which the chat template closes an assistant's message, or None.
+
+    Checkpoints whose generation config lacks it (Llama 3's <|eot_id|>, say) never stop where they should.
+    """
+    said = "Yes."
+    messages = [{"role": "user", "content": "Well?"}, {"role": "assistant", "content": said}]
+    rendered = tokenizer.apply_chat_template(messages, tokenize=False)
+    after = rendered[rendered.rindex(said) + len(said) :]
+    special = set(tokenizer.all_special_ids) | set(tokenizer.added_tokens_decoder)
+    return next((i for i in tokenizer.encode(after, add_special_tokens=False) if i in special), None)
+
+
+def batch_limits(model: Any) -> tuple[int, int]:
+    """Conversations at once, and tokens of key/value cache, that fit this machine."""
+    import torch
+
+    config = model.config.get_text_config()
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    token_bytes = 2 * config.num_hidden_layers * heads * size * model.dtype.itemsize
+    if model.device.type == "cpu":
+        return CPU_ROWS, int(CPU_CACHE_SHARE * _available_memory() / token_bytes)
+    free, _ = torch.cuda.mem_get_info()
+    return GPU_ROWS, int(GPU_CACHE_SHARE * free / token_bytes)
+
+
+def _available_memory() -> int:
+    """Bytes that could be had without swapping."""
+    for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
+
+
+def _out_of_order(error: BaseException) -> str:
+    if "out of memory" in str(error).lower() or isinstance(error, MemoryError):
+        return (
+            "out of memory while generating: lower --max-new-tokens or use a machine with more; the run can be resumed"
+        )
+    return f"the model failed while generating: {_first_line(error)}; the same command resumes the run"
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:300] if lines else type(error).__name__

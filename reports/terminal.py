@@ -1,0 +1,118 @@
+"""The score table in a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from harness.run import RunResult
+from harness.scores import ALL
+
+SHOWN_BY_GROUP = {
+    "mini_mt": ("turn_1", "turn_2", "average"),
+    "asr": ("asr", "refusal", "degenerate"),
+    "over_refusal": ("over_refusal", "degenerate"),
+    "collapse": ("degenerate", "loop", "truncated"),
+}
+NO_RATES = ("turn_", "average", "rep_", "compression", "entropy")
+"""How the names of metrics begin that are not shares of something."""
+
+Row = Mapping[str, Any]
+
+
+def print_run(result: RunResult, console: Console | None = None) -> None:
+    """Print a run's figures: first each metric over everything, then the main ones by category."""
+    console = console or Console()
+    scores = result.scores
+    _print_overview(console, [row for row in scores if row["group"] == ALL])
+    for task, judge in dict.fromkeys((row["task"], row["judge"]) for row in scores):
+        rows = [row for row in scores if (row["task"], row["judge"]) == (task, judge) and row["group"] != ALL]
+        if rows:
+            console.print(_by_group(task, judge, rows))
+    for line in _closing_lines(result):
+        console.print(Text(line))
+
+
+def _print_overview(console: Console, rows: Sequence[Row]) -> None:
+    table = _table("Scores with 95 % intervals")
+    for heading in ("task", "metric"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("value", "interval", "n", "left out"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("judge", no_wrap=True)
+    notes: dict[str, str] = {}
+    shown = None
+    for row in rows:
+        begins = (row["task"], row["judge"])
+        if shown not in (None, begins):
+            table.add_section()
+        table.add_row(
+            *map(Text, ("" if shown == begins else row["task"], row["metric"], _value(row), _interval(row),
+                        str(row["n"]), _left_out(row["excluded"], notes), row["judge"] or "program"))
+        )  # fmt: skip
+        shown = begins
+    console.print(table)
+    for reasons, mark in notes.items():
+        console.print(Text(f"  {mark} left out: {reasons}"))
+
+
+def _left_out(excluded: Mapping[str, int], notes: dict[str, str]) -> str:
+    """The number left out with the mark of a footnote that says why."""
+    if not excluded:
+        return ""
+    reasons = "; ".join(f"{n} {reason}" for reason, n in excluded.items())
+    return f"{sum(excluded.values())} {notes.setdefault(reasons, chr(ord('a') + len(notes)))}"
+
+
+def _by_group(task: str, judge: str | None, rows: Sequence[Row]) -> Table:
+    metrics = SHOWN_BY_GROUP.get(task) or tuple(dict.fromkeys(row["metric"] for row in rows))[:3]
+    kind = "category" if judge else "task"
+    table = _table(f"{task} by {kind} (judge: {judge or 'program'})")
+    table.add_column(kind, no_wrap=True)
+    for metric in (*metrics, "n"):
+        table.add_column(metric, justify="right", no_wrap=True)
+    cells = {(row["group"], row["metric"]): row for row in rows}
+    for group in dict.fromkeys(row["group"] for row in rows):
+        of_group = [cells[group, metric] for metric in metrics]
+        values = [f"{_value(row, 0)} {_interval(row, 0)}".strip() for row in of_group]
+        table.add_row(*map(Text, (group, *values, str(max(row["n"] for row in of_group)))))
+    return table
+
+
+def _table(title: str) -> Table:
+    return Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+
+
+def _is_rate(row: Row) -> bool:
+    return not row["metric"].startswith(NO_RATES)
+
+
+def _value(row: Row, digits: int = 1) -> str:
+    if row["value"] is None:
+        return "–"
+    return f"{100 * row['value']:.{digits}f} %" if _is_rate(row) else f"{row['value']:.{digits + 1}f}"
+
+
+def _interval(row: Row, digits: int = 1) -> str:
+    if row["low"] is None:
+        return "n too small" if row["n"] else ""
+    if _is_rate(row):
+        return f"[{100 * row['low']:.{digits}f}, {100 * row['high']:.{digits}f}]"
+    return f"[{row['low']:.{digits + 1}f}, {row['high']:.{digits + 1}f}]"
+
+
+def _closing_lines(result: RunResult) -> list[str]:
+    lines = [f"{result.status} run in {result.directory}"]
+    if result.timing:
+        wall, start_up, model = (result.timing[key] for key in ("wall_s", "start_up_s", "model_s"))
+        other = wall - start_up - model
+        ratio = f" ({wall / (start_up + model):.2f} × start-up and model)" if model else ""
+        lines.append(
+            f"wall {wall:.1f} s = start-up {start_up:.1f} s + model {model:.1f} s + other {other:.1f} s{ratio}"
+        )
+    return lines

@@ -1,0 +1,219 @@
+"""Tasks: what is asked under one name, how answers to it are generated, and what is done with them.
+
+>>> task = load_task("asr", TaskOptions(data=Path("harmbench_behaviors.csv")))
+>>> task.count, task.turns, task.left_out
+(320, 320, {})
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+from functools import partial
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+from tasks.answer_files import read_answered_items
+from tasks.errors import BadInput
+from tasks.harm_sets import read_harm_items
+from tasks.item import Item, item_row, read_items
+
+Scoring = Literal["ratings", "attack_success", "over_refusal", "texts"]
+"""What becomes of a task's judgments: 1-10 ratings by turn, outcomes of harmful requests, outcomes of safe ones, or no
+judgments at all: the texts alone are measured."""
+
+GRADED_TURNS: Mapping[Scoring, Literal["every", "last", "none"]] = {
+    "ratings": "every",
+    "attack_success": "last",
+    "over_refusal": "last",
+    "texts": "none",
+}
+
+# Zheng et al. 2023 (FastChat's gen_model_answer.py): the temperature follows from what the question wants.
+CATEGORY_TEMPERATURES = {"writing": 0.7, "roleplay": 0.7, "stem": 0.1, "humanities": 0.1}
+SAMPLING_TEMPERATURE = 0.7
+"""For several samples of a task that is otherwise greedy: greedy samples would all be the same."""
+
+
+@dataclass(frozen=True)
+class TaskKind:
+    """What a task is before its data are read. `reader` turns a file given by the user into items."""
+
+    name: str
+    version: str
+    scoring: Scoring
+    max_new_tokens: int
+    about: str
+    data: str | None = None
+    reader: Callable[[Path], Iterator[Item]] = read_items
+    temperatures: Mapping[str, float] = field(default_factory=dict)
+    judge: str | None = None
+    label: str | None = None
+    """Rows labelled otherwise are left out (a set may hold safe and unsafe requests)."""
+
+
+KINDS = {
+    kind.name: kind
+    for kind in (
+        TaskKind(
+            "mini_mt", "1", "ratings", 512, "two-turn questions in eight categories, graded by checks of a program",
+            data="mini_mt.jsonl", temperatures=CATEGORY_TEMPERATURES, judge="rubric",
+        ),
+        TaskKind(
+            "asr", "1", "attack_success", 512, "harmful requests: the share that the model fulfils",
+            data="asr.jsonl", reader=read_harm_items, judge="refusal", label="unsafe",
+        ),
+        TaskKind(
+            "over_refusal", "1", "over_refusal", 512, "safe requests that look dangerous: the share that it refuses",
+            data="over_refusal.jsonl", reader=read_harm_items, judge="refusal", label="safe",
+        ),
+        TaskKind("collapse", "1", "texts", 512, "loops, repetition, empty and cut answers among all answers of a run"),
+    )
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class TaskOptions:
+    """What a user may say of a task. `answers` is a file of stored answers, which brings its own items."""
+
+    data: Path | None = None
+    answers: Path | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+    limit: int | None = None
+    samples: int = 1
+    max_new_tokens: int | None = None
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task with its data: counted, hashed and checked row by row, but not held in memory.
+
+    `sha256` is that of the items asked (after `limit`), `left_out` counts the rows of the source that are not asked.
+    """
+
+    kind: TaskKind
+    options: TaskOptions
+    source: str
+    sha256: str
+    count: int
+    turns: int
+    graded: int
+    samples: int
+    left_out: Mapping[str, int]
+
+    @property
+    def name(self) -> str:
+        return self.kind.name
+
+    @property
+    def max_new_tokens(self) -> int:
+        return self.options.max_new_tokens or self.kind.max_new_tokens
+
+    def temperature(self, item: Item) -> float:
+        """How an item's answers are sampled; 0 is greedy."""
+        if self.samples > 1 and not self.kind.temperatures:
+            return SAMPLING_TEMPERATURE
+        return self.kind.temperatures.get(item.category, 0.0)
+
+    def graded_turns(self, item: Item) -> range:
+        """The turns (from 1) of an item whose answers a judge grades."""
+        last = len(item.turns)
+        return {"every": range(1, last + 1), "last": range(last, last + 1), "none": range(0)}[
+            GRADED_TURNS[self.kind.scoring]
+        ]
+
+    def items(self) -> Iterator[Item]:
+        """The items asked, one at a time, read anew from the source."""
+        total = self.count + self.left_out.get("beyond --limit", 0)
+        for place, item in enumerate(filter(partial(_belongs, self.kind), _all_items(self.kind, self.options))):
+            # Spread evenly: a set is often written category by category, and its first N would be of one kind.
+            if self.count == total or (place * self.count) // total != ((place + 1) * self.count) // total:
+                yield item
+
+    def describe(self) -> dict[str, Any]:
+        """What the manifest records."""
+        return {
+            "version": self.kind.version,
+            "source": self.source,
+            "sha256": self.sha256,
+            "items": self.count,
+            "turns": self.turns,
+            "left_out": dict(self.left_out),
+            "samples": self.samples,
+            "max_new_tokens": self.max_new_tokens,
+            "temperatures": dict(self.kind.temperatures) or (SAMPLING_TEMPERATURE if self.samples > 1 else 0.0),
+        }
+
+
+def known_kind(name: str) -> TaskKind:
+    """The kind of this name; raises BadInput with near matches."""
+    if kind := KINDS.get(name):
+        return kind
+    near = get_close_matches(name, KINDS, n=2, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"known tasks: {', '.join(KINDS)}"
+    raise BadInput(f"no task {name!r}: {hint}")
+
+
+def load_task(name: str, options: TaskOptions) -> Task:
+    """Read a task's data once, to check, count and hash it.
+
+    Raises:
+        BadInput: unknown task, or data that can not be used; file and line are named.
+    """
+    kind = known_kind(name)
+    source = str(options.answers or options.data or "embedded")
+    rows = Counter(_belongs(kind, item) for item in _all_items(kind, options))
+    total = rows[True]
+    if not total:
+        raise BadInput(f"{source}: no row of this file belongs to {name} (it asks rows labelled {kind.label!r})")
+    count = min(total, options.limit or total)
+    left_out = {"beyond --limit": total - count, f"not labelled {kind.label}": rows[False]}
+    left_out = {reason: number for reason, number in left_out.items() if number}
+    task = Task(kind, options, source, "", count, 0, 0, options.samples, left_out)
+    digest = hashlib.sha256()
+    sizes: Counter[str] = Counter()
+    replies = 0
+    for item in task.items():
+        digest.update(json.dumps([item_row(item), item.replies], sort_keys=True).encode())
+        sizes["turns"] += len(item.turns)
+        sizes["graded"] += len(task.graded_turns(item))
+        replies = max(replies, len(item.replies))
+    # A file of stored answers says itself how many samples it holds.
+    samples = replies or options.samples
+    return Task(kind, options, source, digest.hexdigest(), count, sizes["turns"], sizes["graded"], samples, left_out)
+
+
+def _all_items(kind: TaskKind, options: TaskOptions) -> Iterator[Item]:
+    if options.answers and kind.scoring == "ratings":
+        yield from _own_items_with_replies(kind, options)
+    elif options.answers:
+        yield from read_answered_items(options.answers, options.columns)
+    elif options.data:
+        yield from kind.reader(options.data)
+    elif kind.data:
+        yield from kind.reader(Path(str(files("tasks") / "data" / kind.data)))
+    else:
+        raise BadInput(f"{kind.name} asks nothing of its own: add another task, or use --model answers:FILE")
+
+
+def _own_items_with_replies(kind: TaskKind, options: TaskOptions) -> Iterator[Item]:
+    """A rating needs the task's own questions (checks, references): stored replies are joined to them by id."""
+    assert options.answers
+    replies = {item.id: item.replies for item in read_answered_items(options.answers, options.columns)}
+    own = list(_all_items(kind, replace(options, answers=None)))
+    if not any(item.id in replies for item in own):
+        raise BadInput(
+            f"no answer in {options.answers} belongs to a question of {kind.name} (its ids are like {own[0].id!r}, "
+            f"those of the file like {next(iter(replies))!r})"
+        )
+    for item in own:
+        yield replace(item, replies=replies.get(item.id, ((None,) * len(item.turns),)))
+
+
+def _belongs(kind: TaskKind, item: Item) -> bool:
+    return bool(item.metadata.get("label", kind.label) == kind.label)
