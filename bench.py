@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"bench: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("bench: stopped before the run began; nothing is lost", file=sys.stderr)
+        print("bench: stopped; what is stored is kept, and the same command goes on from there", file=sys.stderr)
         return 4
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output has gone; say nothing more
@@ -71,9 +71,9 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _show(arguments: argparse.Namespace) -> int:
-    from harness.run import show
+    from harness.results import read_result
 
-    result = show(arguments.run)
+    result = read_result(arguments.run)
     if arguments.json:
         print(json.dumps(result.as_json()))
     else:

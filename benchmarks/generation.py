@@ -101,6 +101,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--prompts", type=int, default=128)
+    parser.add_argument("--lengths", choices=["fixed", "natural", "both"], default="both")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     logging.set_verbosity_error()
@@ -122,7 +123,8 @@ def main() -> None:
         "lm-eval, 32 rows": (lm_eval(32), encoded),
     }
     report = {}
-    for mode, length in ((f"{FIXED} tokens each", FIXED), (f"natural lengths, at most {CAP}", None)):
+    modes = {"fixed": (f"{FIXED} tokens each", FIXED), "natural": (f"natural lengths, at most {CAP}", None)}
+    for mode, length in modes.values() if arguments.lengths == "both" else [modes[arguments.lengths]]:
         best = dict.fromkeys(ways, 0.0)
         for _ in range(arguments.rounds):
             for name, (generate, asked) in ways.items():

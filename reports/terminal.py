@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness.run import RunResult
+from harness.results import RunResult
 from harness.scores import ALL
 
 SHOWN_BY_GROUP = {
@@ -107,7 +107,7 @@ def _interval(row: Row, digits: int = 1) -> str:
 
 
 def _closing_lines(result: RunResult) -> list[str]:
-    lines = [f"{result.status} run in {result.directory}"]
+    lines = [*result.notes, f"{result.status} run in {result.directory}"]
     if result.timing:
         wall, start_up, model = (result.timing[key] for key in ("wall_s", "start_up_s", "model_s"))
         other = wall - start_up - model

@@ -26,8 +26,6 @@ def open_model(config: RunConfig, say: Callable[[str], None]) -> Model:
         BadInput: no such model, unusable, or a back end that this version does not have.
     """
     if path := answers_file(config.model):
-        if config.backend:
-            raise BadInput(f"--backend {config.backend} has nothing to do with answers:FILE: leave it out")
         return ReplayModel(path)
     if config.model.startswith("openai:"):
         raise BadInput("openai: models are not in this version; use a checkpoint folder, answers:FILE or smollm2")

@@ -1,0 +1,225 @@
+"""The hf back end: the same text as plain generate, whoever shares the batch; stops, limits, adapters, bad folders."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.models.checkpoint import open_checkpoint
+from harness.models.hf import HFModel, end_of_turn
+from tasks.conversation import Completion, Message, Settings
+from tasks.errors import BadInput
+
+
+def opened(folder: Path, template: Path | None = None) -> HFModel:
+    model = HFModel(str(folder), template, say=lambda _: None)
+    model.load()
+    return model
+
+
+def answers(model: HFModel, prompts: list[str], settings: Settings) -> list[Completion]:
+    async def all_at_once() -> list[Completion]:
+        asked: list[list[Message]] = [[{"role": "user", "content": prompt}] for prompt in prompts]
+        return await asyncio.gather(*(model.complete(messages, settings) for messages in asked))
+
+    return asyncio.run(all_at_once())
+
+
+def plainly_generated(folder: Path, prompt: str, tokens: int) -> str:
+    """What transformers' own generate says."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForCausalLM.from_pretrained(folder).eval()
+    messages = [{"role": "user", "content": prompt}]
+    asked = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt")
+    stops = [tokenizer.eos_token_id, tokenizer.convert_tokens_to_ids("<|im_end|>")]
+    said = model.generate(**asked, do_sample=False, max_new_tokens=tokens, eos_token_id=stops)
+    text: str = tokenizer.decode(said[0, asked["input_ids"].shape[1] :], skip_special_tokens=True)
+    return text.strip()
+
+
+# Sliding windows of 8 tokens are far shorter than the prompts: a mask that forgets them changes the text.
+ARCHITECTURES: dict[str, dict[str, Any]] = {
+    "llama": {},
+    "qwen2": {},
+    "mistral": {"sliding_window": 8},
+    "gemma2": {"sliding_window": 8, "layer_types": ["sliding_attention", "full_attention"]},
+    "gpt_neox": {},
+}
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_busy_batch_says_what_plain_generate_says(make_checkpoint: Callable[..., Path], architecture: str) -> None:
+    folder = make_checkpoint(architecture, **ARCHITECTURES[architecture])
+    prompts = ["Hi", "Tell me about rivers, " * 8, "What is the largest planet?", "x" * 150, "Why?"]
+    model = opened(folder)
+    together = answers(model, prompts * 3, Settings(max_new_tokens=24))
+    model.close()
+    assert [said.text for said in together[:5]] == [plainly_generated(folder, prompt, 24) for prompt in prompts]
+    texts = [said.text for said in together]
+    assert texts[:5] == texts[5:10] == texts[10:]
+
+
+def test_sampled_text_depends_on_its_seed_and_not_on_its_neighbours(checkpoint: Path) -> None:
+    model = opened(checkpoint)
+    alone = answers(model, ["Hi"], Settings(24, temperature=1.0, seed=7))[0]
+    crowd = answers(model, ["Hi", "Something much longer than that", "Third"], Settings(24, temperature=1.0, seed=7))[0]
+    other = answers(model, ["Hi"], Settings(24, temperature=1.0, seed=8))[0]
+    model.close()
+    assert alone.text == crowd.text != other.text
+
+
+def test_more_requests_than_places_are_all_answered(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.models.hf.batch_limits", lambda _: (3, 400))
+    model = opened(checkpoint)
+    prompts = [f"{n} " * (n % 40 + 1) for n in range(30)]
+    few_places = [said.text for said in answers(model, prompts, Settings(8))]
+    model.close()
+    monkeypatch.undo()
+    model = opened(checkpoint)
+    assert [said.text for said in answers(model, prompts, Settings(8))] == few_places
+    model.close()
+
+
+def test_the_templates_end_of_turn_stops_an_answer_though_no_config_names_it(checkpoint: Path) -> None:
+    model = opened(checkpoint)
+    assert set(model.describe()["stop_tokens"]) == {"<|endoftext|>", "<|im_end|>"}
+    assert end_of_turn(model._tokenizer) == model._tokenizer.convert_tokens_to_ids("<|im_end|>")
+    model.close()
+
+
+def test_an_answer_cut_at_its_limit_says_so_and_counts_its_tokens(checkpoint: Path) -> None:
+    model = opened(checkpoint)
+    said = answers(model, ["Tell me"], Settings(3))[0]
+    model.close()
+    assert (said.finish, said.completion_tokens) == ("length", 3)
+
+
+def test_token_entropy_is_the_mean_over_the_steps_of_a_forward_pass(checkpoint: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model = opened(checkpoint)
+    said = answers(model, ["Tell me"], Settings(6))[0]
+    model.close()
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+    asked = tokenizer.apply_chat_template([{"role": "user", "content": "Tell me"}], add_generation_prompt=True)
+    plain = AutoModelForCausalLM.from_pretrained(checkpoint).eval()
+    ids = torch.tensor([asked["input_ids"]])
+    entropies = []
+    for _ in range(said.completion_tokens or 0):
+        probabilities = plain(ids).logits[0, -1].softmax(-1)
+        entropies.append(-(probabilities * probabilities.log()).sum().item())
+        ids = torch.cat([ids, probabilities.argmax()[None, None]], dim=1)
+    assert said.token_entropy == pytest.approx(sum(entropies) / len(entropies), rel=1e-4)
+
+
+def test_a_prompt_beyond_the_context_is_an_error_not_a_cut_prompt(make_checkpoint: Callable[..., Path]) -> None:
+    model = opened(make_checkpoint(max_position_embeddings=64, seed=1))
+    too_long, nearly, short = answers(model, ["x" * 100, "x" * 25, "x"], Settings(32))
+    model.close()
+    assert too_long.finish == "error"
+    assert "context 64" in str(too_long.error)
+    assert nearly.finish == short.finish == "length"
+    assert nearly.completion_tokens < 32 == short.completion_tokens  # type: ignore[operator]
+
+
+def test_an_adapter_answers_as_its_base_with_the_adapter_merged(checkpoint: Path, tmp_path: Path) -> None:
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(1)
+    config = LoraConfig(r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False, task_type="CAUSAL_LM")
+    tuned = get_peft_model(AutoModelForCausalLM.from_pretrained(checkpoint), config)
+    tuned.save_pretrained(tmp_path / "adapter")
+    merged = tmp_path / "merged"
+    shutil.copytree(checkpoint, merged)
+    tuned.merge_and_unload().save_pretrained(merged)
+    from_adapter, from_merged, from_base = (opened(folder) for folder in (tmp_path / "adapter", merged, checkpoint))
+    texts = [answers(model, ["Hello there"], Settings(16))[0].text for model in (from_adapter, from_merged, from_base)]
+    for model in (from_adapter, from_merged, from_base):
+        model.close()
+    assert texts[0] == texts[1] != texts[2]
+    assert from_adapter.identity()["sha256"] != from_base.identity()["sha256"]
+
+
+def test_a_base_model_without_a_template_is_refused_with_the_remedy(
+    make_checkpoint: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder = make_checkpoint(template=None)
+    with pytest.raises(BadInput, match=r"no chat template in .*--chat-template FILE"):
+        opened(folder)
+    template = tmp_path / "plain.jinja"
+    template.write_text("{% for m in messages %}{{ m.content }}\n{% endfor %}")
+    model = opened(folder, template)
+    assert answers(model, ["Hi"], Settings(4))[0].finish in ("length", "stop")
+    model.close()
+
+
+def spoil(folder: Path, how: str) -> None:
+    weights = folder / "model.safetensors"
+    if how == "no config":
+        (folder / "config.json").unlink()
+    elif how == "cut weights":
+        weights.write_bytes(weights.read_bytes()[:-1000])
+    elif how == "rubbish weights":
+        weights.write_bytes(b"not weights at all")
+    elif how == "no weights":
+        weights.rename(folder / "pytorch_model.bin")
+    elif how == "broken config":
+        (folder / "config.json").write_text("{")
+    elif how == "foreign config":
+        (folder / "config.json").write_text(json.dumps({"name": "x"}))
+    elif how == "no tokenizer":
+        for name in ("tokenizer.json", "tokenizer_config.json"):
+            (folder / name).unlink()
+    elif how == "other sizes":
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 3}))
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("no config", "no config.json"),
+        ("cut weights", "damaged"),
+        ("rubbish weights", "not a safetensors file"),
+        ("no weights", "only pytorch_model.bin; weights are read from"),
+        ("broken config", "can not read .*config.json"),
+        ("foreign config", "names no model_type"),
+        ("no tokenizer", "tokenizer"),
+        ("other sizes", "lacks weights"),
+    ],
+)
+def test_a_spoilt_folder_is_refused_in_one_line(checkpoint: Path, tmp_path: Path, how: str, said: str) -> None:
+    folder = tmp_path / "ckpt"
+    shutil.copytree(checkpoint, folder)
+    spoil(folder, how)
+    with pytest.raises(BadInput, match=said) as refused:
+        opened(folder)
+    assert "\n" not in str(refused.value)
+
+
+def test_the_checkpoint_inside_a_training_folder_is_pointed_at(checkpoint: Path, tmp_path: Path) -> None:
+    shutil.copytree(checkpoint, tmp_path / "run" / "checkpoint-20")
+    with pytest.raises(BadInput, match=r"did you mean .*checkpoint-20"):
+        open_checkpoint(str(tmp_path / "run"))
+
+
+def test_a_fingerprint_changes_with_a_single_weight(checkpoint: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "ckpt"
+    shutil.copytree(checkpoint, folder)
+    before = open_checkpoint(str(folder)).fingerprint()
+    assert before == open_checkpoint(str(checkpoint)).fingerprint()
+    weights = bytearray((folder / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (folder / "model.safetensors").write_bytes(weights)
+    assert open_checkpoint(str(folder)).fingerprint() != before
