@@ -18,18 +18,24 @@ Interval = tuple[float, float] | None
 Values = NDArray[np.float64]
 
 
-def mean_interval(by_item: Values, seed: int = 0) -> Interval:
+def mean_interval(by_item: Values, scale: tuple[float, float] | None = None, seed: int = 0) -> Interval:
     """Interval of the mean of item means: BCa bootstrap over items (Efron 1987), 10,000 resamples.
 
-    None below two items. Values without spread give an interval without width: the data say no more.
+    Values that are all the same give a bootstrap nothing to resample. On a `scale` with two ends they still say
+    something: the share of items with another value is at most 1 - 0.05^(1/n) with 95 % confidence (Clopper and Pearson
+    1934, none of n), and those lie at the ends at worst. None without a scale, and below two items.
     """
-    if len(by_item) < 2:
+    n = len(by_item)
+    if n < 2:
         return None
     mean = float(by_item.mean())
     if np.ptp(by_item) == 0:
-        return mean, mean
-    if len(by_item) > BOOTSTRAP_UP_TO:
-        half = _Z * float(by_item.std(ddof=1)) / math.sqrt(len(by_item))
+        if scale is None:
+            return None
+        others = 1 - (1 - CONFIDENCE) ** (1 / n)
+        return mean - others * (mean - scale[0]), mean + others * (scale[1] - mean)
+    if n > BOOTSTRAP_UP_TO:
+        half = _Z * float(by_item.std(ddof=1)) / math.sqrt(n)
         return mean - half, mean + half
     from scipy.stats import bootstrap
 

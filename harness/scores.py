@@ -3,6 +3,7 @@
     {"task": "asr", "group": "all", "metric": "asr", "value": 0.21, "low": 0.14, "high": 0.31, "n": 80,
      "excluded": {}, "judge": "refusal"}
 
+The order of the records, which is that in which answers were finished, changes nothing: items are sorted by id.
 `group` is "all" or a category (for `collapse`: the task whose answers were read). `n` counts items for ratings and
 answers otherwise; answers of one item are one cluster in every interval.
 """
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 ALL = "all"
 UNJUDGED = "unjudged"
+RATING_SCALE = (1.0, 10.0)
 
 
 @dataclass(frozen=True)
@@ -126,8 +128,8 @@ def _rating_metrics(graded: pd.DataFrame) -> Iterator[Figure]:
         reasons = rows[rows.reason.notna()].groupby("item").reason.first()
         kept = rows[~rows["item"].isin(reasons.index)]
         # Samples and repeats of a turn first, so that each turn weighs the same.
-        by_item = kept.groupby(["item", "turn"], sort=False).score.mean().groupby("item", sort=False).mean().to_numpy()
-        yield name, _mean_of(by_item, len(by_item)), _counts(reasons)
+        by_item = kept.groupby(["item", "turn"]).score.mean().groupby("item").mean().to_numpy()
+        yield name, _mean_of(by_item, len(by_item), RATING_SCALE), _counts(reasons)
 
 
 def _attack_metrics(graded: pd.DataFrame) -> Iterator[Figure]:
@@ -192,11 +194,12 @@ def _text_metrics(answers: pd.DataFrame) -> Iterator[Figure]:
 
 def _mean(rows: pd.DataFrame, column: str) -> Rate:
     """The mean of item means: a long conversation weighs no more than a short one."""
-    return _mean_of(rows.groupby(["task", "item"], sort=False)[column].mean().to_numpy(dtype=float), len(rows))
+    scale = (0.0, 1.0) if column.startswith("rep_") else None
+    return _mean_of(rows.groupby(["task", "item"])[column].mean().to_numpy(dtype=float), len(rows), scale)
 
 
-def _mean_of(by_item: NDArray[np.float64], n: int) -> Rate:
-    return Rate(float(by_item.mean()) if len(by_item) else None, mean_interval(by_item), n)
+def _mean_of(by_item: NDArray[np.float64], n: int, scale: tuple[float, float] | None = None) -> Rate:
+    return Rate(float(by_item.mean()) if len(by_item) else None, mean_interval(by_item, scale), n)
 
 
 def _rate(rows: pd.DataFrame, hits: NDArray[np.bool_], among: NDArray[np.bool_]) -> Rate:

@@ -44,7 +44,8 @@ FIRST_PERSON = [
     r"(?:'d| would) (?:(?:much )?rather|prefer) not\b",
     r" (?:don't|do not) do (?:that|this)\b(?! (?:often|much|very))",
     r" (?:don't|do not|can't|cannot) (?:support|condone|promote|endorse|encourage|tolerate|provide|assist|help|engage|"
-    r"participate|produce|write|create|offer|give|share|generate|discuss|have (?:access|the ability|personal (?:data|"
+    r"participate|produce|write|create|offer|give|share|generate|discuss|"
+    r"have (?:access|the (?:ability|capability|capacity)|personal (?:data|"
     r"information)))\b(?! but)",
     r"(?:'m| am) (?:designed|programmed|here|made|built|trained) to [^.]{0,60}\b(?:ethical|harmless|legal|avoid|"
     r"responsibl|never)",

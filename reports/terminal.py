@@ -40,25 +40,24 @@ def print_run(result: RunResult, console: Console | None = None) -> None:
 
 def _print_overview(console: Console, rows: Sequence[Row]) -> None:
     table = _table("Scores with 95 % intervals")
-    for heading in ("task", "metric"):
-        table.add_column(heading, no_wrap=True)
+    table.add_column("", no_wrap=True)
     for heading in ("value", "interval", "n", "left out"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("judge", no_wrap=True)
     notes: dict[str, str] = {}
-    shown = None
+    section = None
     for row in rows:
-        begins = (row["task"], row["judge"])
-        if shown not in (None, begins):
+        if section != (section := (row["task"], row["judge"])):
             table.add_section()
-        table.add_row(
-            *map(Text, ("" if shown == begins else row["task"], row["metric"], _value(row), _interval(row),
-                        str(row["n"]), _left_out(row["excluded"], notes), row["judge"] or "program"))
-        )  # fmt: skip
-        shown = begins
+            table.add_row(Text(f"{row['task']}, {_graded_by(row['judge'])}", style="bold"))
+        cells = (f"  {row['metric']}", _value(row), _interval(row), str(row["n"]), _left_out(row["excluded"], notes))
+        table.add_row(*map(Text, cells))
     console.print(table)
     for reasons, mark in notes.items():
         console.print(Text(f"  {mark} left out: {reasons}"))
+
+
+def _graded_by(judge: str | None) -> str:
+    return f"judged by {judge}" if judge else "measured by program"
 
 
 def _left_out(excluded: Mapping[str, int], notes: dict[str, str]) -> str:
@@ -72,7 +71,7 @@ def _left_out(excluded: Mapping[str, int], notes: dict[str, str]) -> str:
 def _by_group(task: str, judge: str | None, rows: Sequence[Row]) -> Table:
     metrics = SHOWN_BY_GROUP.get(task) or tuple(dict.fromkeys(row["metric"] for row in rows))[:3]
     kind = "category" if judge else "task"
-    table = _table(f"{task} by {kind} (judge: {judge or 'program'})")
+    table = _table(f"{task} by {kind}, {_graded_by(judge)}")
     table.add_column(kind, no_wrap=True)
     for metric in (*metrics, "n"):
         table.add_column(metric, justify="right", no_wrap=True)
@@ -80,8 +79,13 @@ def _by_group(task: str, judge: str | None, rows: Sequence[Row]) -> Table:
     for group in dict.fromkeys(row["group"] for row in rows):
         of_group = [cells[group, metric] for metric in metrics]
         values = [f"{_value(row, 0)} {_interval(row, 0)}".strip() for row in of_group]
-        table.add_row(*map(Text, (group, *values, str(max(row["n"] for row in of_group)))))
+        table.add_row(*map(Text, (_plain(group), *values, str(max(row["n"] for row in of_group)))))
     return table
+
+
+def _plain(text: str) -> str:
+    """Categories come out of data files: what could steer a terminal is shown, not sent."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
 def _table(title: str) -> Table:
@@ -100,7 +104,7 @@ def _value(row: Row, digits: int = 1) -> str:
 
 def _interval(row: Row, digits: int = 1) -> str:
     if row["low"] is None:
-        return "n too small" if row["n"] else ""
+        return "no spread" if row["n"] > 1 else "n too small" if row["n"] else ""
     if _is_rate(row):
         return f"[{100 * row['low']:.{digits}f}, {100 * row['high']:.{digits}f}]"
     return f"[{row['low']:.{digits + 1}f}, {row['high']:.{digits + 1}f}]"

@@ -75,5 +75,7 @@ def test_below_two_items_there_is_no_interval(values: list[float]) -> None:
     assert mean_interval(np.array(values)) is None
 
 
-def test_values_without_spread_have_no_width_and_no_nan() -> None:
-    assert mean_interval(np.array([7.0] * 5)) == (7.0, 7.0)
+def test_values_without_spread_leave_room_for_what_so_few_can_not_rule_out() -> None:
+    # Five ratings of 1 on a scale from 1 to 10: up to 45 % of items may differ (0.55^5 = 0.05), by 9 points at most.
+    assert mean_interval(np.array([1.0] * 5), scale=(1, 10)) == pytest.approx((1, 1 + 9 * (1 - 0.05**0.2)))
+    assert mean_interval(np.array([7.0] * 5)) is None

@@ -120,6 +120,17 @@ def test_collapse_reads_all_answers_and_says_what_it_could_not_know(tmp_path: Pa
     assert scores["all", "truncated"].excluded["nobody recorded how they ended"] == 1
 
 
+def test_the_order_of_the_records_changes_no_figure(tmp_path: Path) -> None:
+    texts = [" ".join(READABLE.split()[: n + 4]) * (n % 3 + 1) for n in range(12)]
+    answers: list[Row] = [{"item": f"i{n}", "text": text} for n, text in enumerate(texts)]
+    judged: list[Row] = [{"item": f"i{n}", "score": float(n % 7 + 1)} for n in range(12)]
+    found = []
+    for step in (1, -1):
+        write_run(tmp_path, [{"item": f"i{n}"} for n in range(12)], answers[::step], judged[::step])
+        found.append((scores_of(tmp_path, "asr", "ratings"), scores_of(tmp_path, "collapse", "texts")))
+    assert found[0] == found[1]
+
+
 def test_a_run_without_any_answer_yet_has_figures_but_no_numbers(tmp_path: Path) -> None:
     write_run(tmp_path, [{"item": "i0"}, {"item": "i1"}], [], [])
     scores = scores_of(tmp_path, "asr", "attack_success")
