@@ -80,6 +80,7 @@ def _begin(plan: Plan, config: RunConfig, store: RunStore) -> dict[str, Any]:
         "config": asdict(config),
         "identity": plan.identity,
         "model": plan.model.describe(),
+        "sources": {assignment.task.name: assignment.task.source for assignment in plan.assignments},
         "environment": environment(),
         "sittings": earlier["sittings"] if earlier else [],
     }

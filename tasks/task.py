@@ -136,10 +136,9 @@ class Task:
                 yield item
 
     def describe(self) -> dict[str, Any]:
-        """What the manifest records."""
+        """Everything that decides what is asked and how; where the data lie does not."""
         return {
             "version": self.kind.version,
-            "source": self.source,
             "sha256": self.sha256,
             "items": self.count,
             "turns": self.turns,

@@ -6,6 +6,7 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,9 @@ class HFModel:
     def __init__(self, spec: str, chat_template: Path | None, say: Callable[[str], None]) -> None:
         self.name = spec if spec == NAME else Path(spec).name or spec
         self._spec = spec
+        _require("torch", "transformers", "safetensors", "jinja2")
+        if spec == NAME:
+            _require("gguf")
         self._template = _read_template(chat_template)
         self._checkpoint: Checkpoint = Checkpoint(embedded_checkpoint(say)) if spec == NAME else open_checkpoint(spec)
         self._fingerprint = self._checkpoint.fingerprint()
@@ -52,13 +56,14 @@ class HFModel:
 
     def identity(self) -> dict[str, Any]:
         template = hashlib.sha256(self._template.encode()).hexdigest() if self._template else None
-        return {"backend": "hf", "source": self._spec, "sha256": self._fingerprint, "chat_template_sha256": template}
+        return {"backend": "hf", "sha256": self._fingerprint, "chat_template_sha256": template}
 
     def describe(self) -> dict[str, Any]:
         lineage = self._checkpoint.folder / "lineage.json"
         return {
             **self.identity(),
             "name": self.name,
+            "source": self._spec,
             "adapter": str(self._checkpoint.adapter) if self._checkpoint.adapter else None,
             "lineage": lineage.read_text(encoding="utf-8") if lineage.exists() else None,
             **self._runs_on,
@@ -68,11 +73,9 @@ class HFModel:
         if self._batcher:
             return
         start = time.perf_counter()
-        try:
-            import torch
-            import transformers
-        except ImportError as error:
-            raise BadInput(f"running a checkpoint needs {error.name}: pip install 'bench[hf]'") from None
+        import torch
+        import transformers
+
         from harness.models.batcher import Batcher
         from harness.models.decoder import Decoder, slot_error
 
@@ -140,6 +143,13 @@ class HFModel:
             self._batcher.close()
 
 
+def _require(*libraries: str) -> None:
+    """Say what is missing before anything is downloaded."""
+    for library in libraries:
+        if find_spec(library) is None:
+            raise BadInput(f"running a checkpoint needs {library}: pip install 'bench[hf]'")
+
+
 def _read_template(path: Path | None) -> str | None:
     try:
         return path.read_text(encoding="utf-8") if path else None
@@ -189,6 +199,7 @@ def _load_weights(checkpoint: Checkpoint, dtype: Any) -> Any:
         # transformers only warns, and answers with random weights.
         raise BadInput(f"{checkpoint.folder} lacks weights that its architecture needs: {', '.join(missing[:3])} …")
     if checkpoint.adapter:
+        _require("peft")
         from peft import PeftModel
 
         try:

@@ -24,11 +24,11 @@ class Model(Protocol):
     def parallel(self) -> int: ...
 
     def identity(self) -> dict[str, Any]:
-        """What must not change within a run: kind, source and a hash of everything that decides its answers."""
+        """What must not change within a run: the kind, and a hash of all that decides answers, wherever it lies."""
         ...
 
     def describe(self) -> dict[str, Any]:
-        """For the manifest: the identity and how it runs here (device, dtype, threads …). Call after `load`."""
+        """For the manifest: the identity, where it came from, and how it runs here (device, dtype …), after `load`."""
         ...
 
     def load(self) -> None:

@@ -27,10 +27,10 @@ class ReplayModel:
             raise BadInput(f"can not read the answers file {path}: {error.strerror or error}") from None
 
     def identity(self) -> dict[str, Any]:
-        return {"backend": "answers", "source": str(self._path), "sha256": self._sha256}
+        return {"backend": "answers", "sha256": self._sha256}
 
     def describe(self) -> dict[str, Any]:
-        return {**self.identity(), "name": self.name}
+        return {**self.identity(), "name": self.name, "source": str(self._path)}
 
     def load(self) -> None:
         pass
