@@ -30,5 +30,9 @@ format: .venv/installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+bench-generation: .venv/installed  ## tokens a second against plain transformers and lm-eval; tens of minutes
+	$(BIN)/pip install --quiet --constraint .ci/constraints.txt --editable '.[hf,capability]'
+	$(BIN)/python -m benchmarks.generation
+
 clean:
 	rm -rf .venv build *.egg-info

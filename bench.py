@@ -6,11 +6,18 @@ Nothing heavy is imported here: `bench --help` answers before torch or pandas co
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from harness.results import RunResult
 
 ROOMS = ("tasks", "judges", "harness", "training", "reports")
 
@@ -19,24 +26,36 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code: 0 done, 2 usage or bad input, 4 the run is incomplete."""
     arguments = _parser().parse_args(argv)
     if intruder := _intruder():
-        print(f"bench: {intruder}", file=sys.stderr)
+        _complain(intruder)
         return 2
     from tasks.errors import BenchError
 
+    with contextlib.suppress(ValueError):  # only a main thread may say what a signal does
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         code: int = arguments.command(arguments)
         return code
     except BenchError as error:
         if arguments.debug:
             raise
-        print(f"bench: {error}", file=sys.stderr)
+        _complain(str(error))
         return error.exit_code
     except KeyboardInterrupt:
-        print("bench: stopped; what is stored is kept, and the same command goes on from there", file=sys.stderr)
+        _complain("stopped; what is stored is kept, and the same command goes on from there")
         return 4
+
+
+def _complain(message: str) -> None:
+    with contextlib.suppress(BrokenPipeError):
+        print(f"bench: {message}", file=sys.stderr)
+
+
+def _print(text: str) -> None:
+    """Print on stdout. A reader that has gone (`bench show | head`) changes nothing about the exit code."""
+    try:
+        print(text, flush=True)
     except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output has gone; say nothing more
-        return 0
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _intruder() -> str | None:
@@ -59,27 +78,24 @@ def _run(arguments: argparse.Namespace) -> int:
     own = {"command", "config", "json", "quiet", "debug"}
     flags = {key: value for key, value in vars(arguments).items() if key not in own and value is not None}
     result = run(load_config(arguments.config, flags), quiet=arguments.quiet)
-    if arguments.json:
-        print(json.dumps(result.as_json()))
-    elif not arguments.quiet:
-        from reports.terminal import print_run
-
-        print_run(result)
     if result.failure:
-        print(f"bench: {result.failure}; the same command tries them again", file=sys.stderr)
-    return 0 if result.status == "complete" else 4
+        _complain(f"{result.failure}; the same command tries them again")
+    return _print_result(result, arguments)
 
 
 def _show(arguments: argparse.Namespace) -> int:
     from harness.results import read_result
 
-    result = read_result(arguments.run)
-    if arguments.json:
-        print(json.dumps(result.as_json()))
-    else:
-        from reports.terminal import print_run
+    return _print_result(read_result(arguments.run), arguments)
 
-        print_run(result)
+
+def _print_result(result: RunResult, arguments: argparse.Namespace) -> int:
+    if arguments.json:
+        _print(json.dumps(result.as_json()))
+    elif not arguments.quiet:
+        from reports.terminal import run_table
+
+        _print(run_table(result))
     return 0 if result.status == "complete" else 4
 
 
@@ -97,10 +113,9 @@ def _judges(arguments: argparse.Namespace) -> int:
 
 def _list(arguments: argparse.Namespace, rows: list[dict[str, str | None]]) -> int:
     if arguments.json:
-        print(json.dumps({"schema_version": 1, arguments.what: rows}))
+        _print(json.dumps({"schema_version": 1, arguments.what: rows}))
     else:
-        for row in rows:
-            print(f"{row['name']:14}{row['about']}")
+        _print("\n".join(f"{row['name']:14}{row['about']}" for row in rows))
     return 0
 
 
@@ -147,7 +162,7 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser(
         "show", parents=[common], help="the scores of a run directory", epilog="example: bench show runs/demo"
     )
-    command.set_defaults(command=_show)
+    command.set_defaults(command=_show, quiet=False)
     command.add_argument("run", metavar="RUN", type=Path)
 
     for name, function, about in (("tasks", _tasks, "what can be asked"), ("judges", _judges, "who can grade")):

@@ -88,7 +88,11 @@ def _checked(key: str, value: Any) -> Any:
         parts = given if key in ("data", "include") else [part for text in given for part in text.split(",")]
         return tuple(dict.fromkeys(part.strip() for part in parts if part.strip()))
     if key == "columns":
-        return value if isinstance(value, dict) else _columns(value)
+        if isinstance(value, dict) and all(isinstance(column, str) and column for column in value.values()):
+            return value
+        if not isinstance(value, str):
+            raise BadInput(f"--columns takes names of columns, not {value!r}")
+        return _columns(value)
     if key == "seed" or key in COUNTS:
         if isinstance(value, bool) or not isinstance(value, int) or (key in COUNTS and value < 1):
             raise BadInput(f"{flag} takes a whole number{' from 1' if key in COUNTS else ''}, not {value!r}")

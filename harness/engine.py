@@ -32,11 +32,11 @@ class Assignment:
 
     @property
     def answers(self) -> int:
-        return self.task.turns * self.task.samples
+        return self.task.answers
 
     @property
     def judgments(self) -> int:
-        return self.task.graded * self.task.samples * len(self.judges) * self.repeats
+        return self.task.graded * len(self.judges) * self.repeats
 
 
 @dataclass
@@ -59,11 +59,9 @@ class Tally:
         self.first_failure = self.first_failure or reason
 
     @property
-    def complete(self) -> bool:
-        return (
-            self.stored_answers + self.answers >= self.answers_wanted
-            and self.stored_judgments + self.judgments >= self.judgments_wanted
-        )
+    def failure(self) -> str | None:
+        """What failed in this sitting, in words."""
+        return self.first_failure and f"{self.failed} failed, the first: {self.first_failure}"
 
 
 @dataclass(frozen=True)
@@ -76,7 +74,7 @@ class Engine:
     seed: int
 
     async def run(self, assignments: Sequence[Assignment], window: int) -> None:
-        """Do what is missing. On return `tally.complete` says whether all of it is there.
+        """Do what is missing; what failed is counted in the tally.
 
         Raises:
             RunStopped: the model or the disk gave up; what is stored is kept.
@@ -121,8 +119,8 @@ class Engine:
                 messages.append({"role": "user", "content": said})
                 answer = self.store.stored_answer((assignment.task.name, item.id, sample, turn))
                 if answer is None:
-                    answer = await self._answer(assignment.task, item, sample, turn, messages)
-                if answer.error is not None:
+                    answer = await self._answer(assignment.task, item, sample, turn, messages, answers)
+                if answer.finish == "error":
                     return
                 messages.append({"role": "assistant", "content": answer.text})
                 answers.append(answer)
@@ -131,27 +129,34 @@ class Engine:
                         for repeat in range(assignment.repeats):
                             grading.create_task(self._grade(judge, item, tuple(answers), repeat))
 
-    async def _answer(self, task: Task, item: Item, sample: int, turn: int, messages: Sequence[Message]) -> Answer:
-        seed = _seed(self.seed, task.name, item.id, sample, turn)
+    async def _answer(
+        self, task: Task, item: Item, sample: int, turn: int, messages: Sequence[Message], earlier: Sequence[Answer]
+    ) -> Answer:
         if item.replies:
             answer = _replayed(task, item, sample, turn)
+        elif any(answer.finish == "missing" for answer in earlier):
+            error = "an earlier turn has no answer"
+            answer = Answer(task.name, item.id, sample, turn, text="", finish="missing", error=error)
         else:
-            start = time.perf_counter()
-            settings = Settings(task.max_new_tokens, task.temperature(item), seed)
-            said = await self.model.complete(messages, settings)
-            answer = Answer(
-                task=task.name, item=item.id, sample=sample, turn=turn, text=said.text, finish=said.finish,
-                prompt_tokens=said.prompt_tokens, completion_tokens=said.completion_tokens,
-                latency_s=round(time.perf_counter() - start, 3), token_entropy=said.token_entropy,
-                seed=seed, error=said.error,
-            )  # fmt: skip
+            answer = await self._generated(task, item, sample, turn, messages)
         await self.store.add_answer(answer)
-        if answer.error is None:
+        if answer.finish == "error":
+            self.tally.fail(f"{task.name}/{item.id}: {answer.error}")
+        else:
             self.tally.answers += 1
             self.tally.tokens += answer.completion_tokens or 0
-        else:
-            self.tally.fail(f"{task.name}/{item.id}: {answer.error}")
         return answer
+
+    async def _generated(self, task: Task, item: Item, sample: int, turn: int, messages: Sequence[Message]) -> Answer:
+        seed = _seed(self.seed, task.name, item.id, sample, turn)
+        start = time.perf_counter()
+        said = await self.model.complete(messages, Settings(task.max_new_tokens, task.temperature(item), seed))
+        return Answer(
+            task=task.name, item=item.id, sample=sample, turn=turn, text=said.text, finish=said.finish,
+            prompt_tokens=said.prompt_tokens, completion_tokens=said.completion_tokens,
+            latency_s=round(time.perf_counter() - start, 3), token_entropy=said.token_entropy,
+            seed=seed, error=said.error,
+        )  # fmt: skip
 
     async def _grade(self, judge: Judge, item: Item, answers: Sequence[Answer], repeat: int) -> None:
         answer = answers[-1]
@@ -159,7 +164,10 @@ class Engine:
         if key in self.store.judged:
             return
         # Nothing was said, so there is nothing to grade: a final judgment without a verdict.
-        grade = Grade(explanation=NO_REPLY) if answer.finish == "missing" else await judge.grade(item, answers)
+        if answer.finish == "missing":
+            grade = Grade(explanation=answer.error or NO_REPLY)
+        else:
+            grade = await judge.grade(item, answers)
         await self.store.add_judgment(Judgment.of(grade, answer, judge.name, repeat))
         if grade.error is None:
             self.tally.judgments += 1
@@ -170,7 +178,7 @@ class Engine:
 def _conversations(assignments: Sequence[Assignment]) -> Iterator[tuple[Assignment, Item, int]]:
     for assignment in assignments:
         for item in assignment.task.items():
-            for sample in range(assignment.task.samples):
+            for sample in range(assignment.task.samples(item)):
                 yield assignment, item, sample
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.store import read_records
+from harness.records import read_records
+from harness.store import ITEMS, RECORDS
 from tasks.collapse import diagnose
 
 if TYPE_CHECKING:
@@ -16,10 +17,11 @@ if TYPE_CHECKING:
 PLACE = ["task", "item", "sample", "turn"]
 ITEM_COLUMNS = ["task", "item", "category", "turns", "samples"]
 ANSWER_COLUMNS = [
-    *PLACE, "finish", "error", "completion_tokens", "token_entropy", "degenerate", "loop", "empty", "rep_1", "rep_2",
-    "rep_3", "rep_4", "compression_ratio",
+    *PLACE, "finish", "error", "token_entropy", "degenerate", "loop", "empty", "rep_1", "rep_2", "rep_3", "rep_4",
+    "compression_ratio",
 ]  # fmt: skip
 JUDGMENT_COLUMNS = [*PLACE, "judge", "repeat", "score", "label", "error", "explanation"]
+TEXTS = {"task", "item", "category", "finish", "error", "judge", "label", "explanation"}
 
 
 @dataclass(frozen=True)
@@ -31,23 +33,23 @@ class RunFrames:
     judgments: pd.DataFrame
 
 
-def read_frames(directory: Path, samples: dict[str, int]) -> RunFrames:
-    """Read a run's records. `samples` says how many answers each task wants of an item."""
-    items = (record | {"turns": len(record["turns"])} for _, record in read_records(directory / "items.jsonl"))
+def read_frames(directory: Path) -> RunFrames:
+    """Read a run's records."""
+    items = (record | {"turns": len(record["turns"])} for _, record in read_records(directory / ITEMS))
+    answers, judgments = (directory / name for name in RECORDS)
     return RunFrames(
-        items=_frame(({**item, "samples": samples[item["task"]]} for item in items), ITEM_COLUMNS),
-        answers=_newest(_frame(_measured(directory / "answers.jsonl"), ANSWER_COLUMNS), PLACE),
+        items=_frame(items, ITEM_COLUMNS),
+        answers=_newest(_frame(_measured(answers), ANSWER_COLUMNS), PLACE),
         judgments=_newest(
-            _frame((record for _, record in read_records(directory / "judgments.jsonl")), JUDGMENT_COLUMNS),
-            [*PLACE, "judge", "repeat"],
+            _frame((record for _, record in read_records(judgments)), JUDGMENT_COLUMNS), [*PLACE, "judge", "repeat"]
         ),
     )
 
 
 def _measured(path: Path) -> Iterator[dict[str, Any]]:
-    """Answers with their collapse measures in place of their text; those without a text are not measured."""
+    """Answers with their collapse measures in place of their text; where nothing was said, nothing is measured."""
     for _, record in read_records(path):
-        if record["error"] is None and record["finish"] != "missing":
+        if record["finish"] not in ("error", "missing"):
             found = diagnose(record["text"])
             record |= {
                 "degenerate": found.degenerate, "loop": found.loop is not None, "empty": found.empty,
@@ -63,8 +65,10 @@ def _frame(records: Iterable[dict[str, Any]], columns: Sequence[str]) -> pd.Data
     held: dict[str, list[Any]] = {column: [] for column in columns}
     for record in records:
         for column in columns:
-            held[column].append(record.get(column))
-    return pd.DataFrame(held, columns=list(columns))
+            value = record.get(column)
+            # Lone surrogates, which models and files hold, are no text that pandas can group by.
+            held[column].append(value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value)
+    return pd.DataFrame({name: pd.Series(held[name], dtype=object if name in TEXTS else None) for name in columns})
 
 
 def _newest(frame: pd.DataFrame, key: list[str]) -> pd.DataFrame:

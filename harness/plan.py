@@ -16,7 +16,7 @@ from harness.models.model import Model
 from harness.models.opening import answers_file, open_model
 from judges.catalogue import open_judges
 from tasks.answer_files import answer_layout
-from tasks.errors import BadInput
+from tasks.errors import BadInput, user_path
 from tasks.item import item_row
 from tasks.task import Task, TaskKind, TaskOptions, known_kind, load_task
 
@@ -38,7 +38,12 @@ class Plan:
         for assignment in self.assignments:
             for item in assignment.task.items():
                 row = item_row(item)
-                yield {"task": assignment.task.name, "item": row.pop("id"), **row}
+                yield {
+                    "task": assignment.task.name,
+                    "item": row.pop("id"),
+                    "samples": assignment.task.samples(item),
+                    **row,
+                }
 
 
 def make_plan(config: RunConfig, say: Callable[[str], None]) -> Plan:
@@ -50,6 +55,11 @@ def make_plan(config: RunConfig, say: Callable[[str], None]) -> Plan:
     _refuse_what_does_not_apply(config)
     tasks, measured = _load_tasks(config)
     judges = open_judges(config.judge, [task.kind for task in tasks])
+    for task in tasks:
+        if task.unchecked and any(judge.name == "rubric" for judge in judges[task.name]):
+            raise BadInput(
+                f"{task.source}: {task.unchecked} turns have no checks, by which the rubric judge grades: add 'checks'"
+            )
     model = open_model(config, say)
     identity = {
         "model": model.identity(),
@@ -60,7 +70,7 @@ def make_plan(config: RunConfig, say: Callable[[str], None]) -> Plan:
         "seed": config.seed,
     }
     assignments = [Assignment(task, judges[task.name], config.judge_repeats) for task in tasks]
-    directory = Path(config.out) if config.out else Path("runs") / _run_name(model.name, identity)
+    directory = user_path(config.out) if config.out else Path("runs") / _run_name(model.name, identity)
     return Plan(model, assignments, identity, directory)
 
 
@@ -73,7 +83,7 @@ def _refuse_what_does_not_apply(config: RunConfig) -> None:
         raise BadInput(f"no executor {config.executor!r} in this version: leave --executor out")
     if answers_file(config.model):
         given = [key for key in ("backend", "max_new_tokens", "chat_template") if getattr(config, key)]
-        given += ["samples"] * (config.samples > 1)
+        given += [key for key, default in (("samples", 1), ("seed", 0)) if getattr(config, key) != default]
         if given:
             raise BadInput(f"--{given[0].replace('_', '-')} has no effect on stored answers: leave it out")
     elif config.columns:
@@ -89,6 +99,9 @@ def _load_tasks(config: RunConfig) -> tuple[list[Task], list[TaskKind]]:
     if not asking:
         raise BadInput(f"{', '.join(names)} reads the answers of other tasks: add one, or use --model answers:FILE")
     data = _data_paths(config.data, [kind.name for kind in asking])
+    for kind in asking:
+        if answers and kind.name in data and kind.scoring != "ratings":
+            raise BadInput(f"--data has no effect on {kind.name}: the stored answers bring its prompts; leave it out")
     tasks = []
     for kind in asking:
         options = TaskOptions(
@@ -109,7 +122,7 @@ def _data_paths(given: Sequence[str], asking: Sequence[str]) -> dict[str, Path]:
     for text in given:
         name, equals, path = text.partition("=")
         if not (equals and name in asking):
-            if equals and re.fullmatch(r"\w+", name) and not Path(text).exists():
+            if equals and re.fullmatch(r"\w+", name) and not user_path(text).exists():
                 known_kind(name)
                 raise BadInput(f"--data {text}: {name} is not among the tasks of this run ({', '.join(asking)})")
             if len(asking) > 1:
@@ -117,7 +130,7 @@ def _data_paths(given: Sequence[str], asking: Sequence[str]) -> dict[str, Path]:
             name, path = asking[0], text
         if name in paths:
             raise BadInput(f"--data is given twice for {name}")
-        paths[name] = Path(path).expanduser()
+        paths[name] = user_path(path)
     return paths
 
 

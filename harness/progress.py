@@ -14,6 +14,16 @@ PLAIN_EVERY_S = 10.0
 LIVE_EVERY_S = 0.5
 
 
+def say(message: str) -> None:
+    """A message for people. Nobody reading any more is no reason to stop a run."""
+    with contextlib.suppress(BrokenPipeError):
+        print(message, file=sys.stderr, flush=True)
+
+
+def say_nothing(_: str) -> None:
+    """`say`, for --quiet."""
+
+
 def progress_line(tally: Tally) -> str:
     """For example `answers 112/160 · judgments 108/160 · 83 tokens/s · 1:05 left`."""
     answers = tally.stored_answers + tally.answers
@@ -49,9 +59,9 @@ async def _show_plain(tally: Tally) -> None:
     try:
         while True:
             await asyncio.sleep(PLAIN_EVERY_S)
-            print(progress_line(tally), file=sys.stderr, flush=True)
+            say(progress_line(tally))
     finally:
-        print(progress_line(tally), file=sys.stderr, flush=True)
+        say(progress_line(tally))
 
 
 async def _show_live(tally: Tally) -> None:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from harness.models.replay import ANSWERS_BACKEND
 from harness.store import MANIFEST, SCHEMA_VERSION, read_manifest
 from tasks.errors import BadInput
 from tasks.task import known_kind
@@ -36,27 +37,27 @@ class RunResult:
 
 
 def read_result(directory: Path) -> RunResult:
-    """The result of a run directory, computed anew from its records.
+    """The result of a run directory, computed anew from its records; whether it is complete, too.
 
     Raises:
-        BadInput: not a run directory.
+        BadInput: not a run directory, or a damaged one.
     """
     manifest = read_manifest(directory)
     if manifest is None:
         raise BadInput(f"{directory} holds no {MANIFEST}, so it is not a run directory")
-    tasks = manifest["identity"]["tasks"]
-    return RunResult(directory, manifest["status"], score_run(directory, manifest), departures(tasks))
-
-
-def score_run(directory: Path, manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """All scores of a run, from its records."""
     from harness.frames import read_frames
-    from harness.scores import run_scores
+    from harness.scores import Scored, is_complete, run_scores
 
-    tasks, judges = manifest["identity"]["tasks"], manifest["identity"]["judges"]
-    samples = {name: task["samples"] for name, task in tasks.items() if "samples" in task}
-    scoring = {name: (task["scoring"], list(judges.get(name, ()))) for name, task in tasks.items()}
-    return [asdict(score) for score in run_scores(read_frames(directory, samples), scoring)]
+    frames = read_frames(directory)
+    identity = manifest["identity"]
+    tasks = {
+        name: Scored(task["scoring"], list(identity["judges"].get(name, ())), identity["judge_repeats"])
+        for name, task in identity["tasks"].items()
+    }
+    stored_answers = identity["model"]["backend"] == ANSWERS_BACKEND
+    scores = [asdict(score) for score in run_scores(frames, tasks, same_answers=stored_answers)]
+    status = "complete" if is_complete(frames, tasks) else "incomplete"
+    return RunResult(directory, status, scores, departures(identity["tasks"]))
 
 
 def departures(tasks: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -23,129 +23,35 @@ import socket
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
+from harness.records import RecordFile, read_records, write_atomically
 from judges.judgment import Judgment, JudgmentKey
 from tasks.conversation import Answer, AnswerKey
 from tasks.errors import BadInput, RunStopped
 
 SCHEMA_VERSION = 1
 MANIFEST = "run.json"
+ITEMS = "items.jsonl"
+LOCK = ".lock"
+RECORDS = ("answers.jsonl", "judgments.jsonl")
 Kind = Literal["answers", "judgments"]
-
-
-class RecordFile:
-    """One append-only JSON-lines file that never ends in half a record."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.dropped_bytes = 0
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-        self.size = self._drop_torn_tail()
-
-    def _drop_torn_tail(self) -> int:
-        """Cut what a killed process left of its last line; a line counts when it ends in a newline and is JSON."""
-        size = os.fstat(self._fd).st_size
-        end = size
-        with self.path.open("rb") as file:
-            while end:
-                start = _line_start(file, end)
-                file.seek(start)
-                line = file.read(end - start)
-                if line.endswith(b"\n") and _is_object(line):
-                    break
-                if end < size and line.endswith(b"\n"):
-                    # Only the tail can be torn; rubbish before it is not ours to cut.
-                    break
-                end = start
-        if end < size:
-            self.dropped_bytes = size - end
-            os.ftruncate(self._fd, end)
-            os.fsync(self._fd)
-        return end
-
-    def append(self, lines: bytes) -> None:
-        """Write and sync; on failure the file is cut back to its last whole record and OSError is raised."""
-        try:
-            view = memoryview(lines)
-            while view:
-                view = view[os.write(self._fd, view) :]
-            os.fsync(self._fd)
-        except OSError:
-            with contextlib.suppress(OSError):
-                os.ftruncate(self._fd, self.size)
-            raise
-        self.size += len(lines)
-
-    def read_at(self, offset: int) -> dict[str, Any]:
-        """The record that starts at a byte offset."""
-        with self.path.open("rb") as file:
-            file.seek(offset)
-            record: dict[str, Any] = json.loads(file.readline())
-            return record
-
-    def close(self) -> None:
-        os.close(self._fd)
-
-
-def _line_start(file: IO[bytes], end: int, block: int = 1 << 16) -> int:
-    """Where the line that ends at byte `end` begins."""
-    position = end - 1
-    while position > 0:
-        start = max(0, position - block)
-        file.seek(start)
-        newline = file.read(position - start).rfind(b"\n")
-        if newline >= 0:
-            return start + newline + 1
-        position = start
-    return 0
-
-
-def _is_object(line: bytes) -> bool:
-    try:
-        return isinstance(json.loads(line), dict)
-    except ValueError:
-        return False
-
-
-def read_records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield (byte offset, record) of a records file, one at a time; a torn last line is passed over.
-
-    Raises:
-        BadInput: a line before the last is not a record; file and line are named.
-    """
-    if not path.exists():
-        return
-    offset = 0
-    torn: int | None = None
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            if torn is not None:
-                raise BadInput(f"{path}:{torn}: not a record: the file was changed by something else")
-            try:
-                record = json.loads(line) if line.endswith(b"\n") else None
-            except ValueError:
-                record = None
-            if isinstance(record, dict):
-                yield offset, record
-            else:
-                torn = number
-            offset += len(line)
 
 
 class RunStore:
     """A run directory opened for writing. Open it with `RunStore.open`; close it, or use it as a context manager.
 
-    `answered` maps an answer's key to the place of its record; `judged` holds the keys of judgments. Records with an
-    `error` are in neither: they are tried again, and the newer record of a key is the one that counts.
+    `answered` maps an answer's key to the place of its record, as found when the run was opened; `judged` holds the
+    keys of judgments. Failed ones are in neither: they are tried again, and the newer record of a key counts.
     """
 
     def __init__(self, directory: Path, lock: int) -> None:
         self.directory = directory
         self._lock = lock
+        self._made = [directory / name for name in RECORDS if not (directory / name).exists()]
         self._files: dict[Kind, RecordFile] = {
-            "answers": RecordFile(directory / "answers.jsonl"),
-            "judgments": RecordFile(directory / "judgments.jsonl"),
+            "answers": RecordFile(directory / RECORDS[0]),
+            "judgments": RecordFile(directory / RECORDS[1]),
         }
         self.answered: dict[AnswerKey, int] = {}
         self.judged: set[JudgmentKey] = set()
@@ -161,22 +67,19 @@ class RunStore:
         `identity` is what must not change between sittings (config, model fingerprint, data hashes).
 
         Raises:
-            BadInput: unwritable, locked by another process, of another schema, or made with another identity.
+            BadInput: unwritable, locked by another process, not a run's, of another schema, or of another identity.
         """
+        lock = None
         try:
             directory.mkdir(parents=True, exist_ok=True)
-            lock = os.open(directory / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError as error:
-            raise BadInput(f"can not write to {directory}: {error.strerror or error}; choose another --out") from None
-        try:
-            _take_lock(lock, directory)
+            lock = _take_lock(directory)
             _refuse_other_identity(directory, identity)
             return cls(directory, lock)
         except OSError as error:
-            os.close(lock)
+            _close(lock)
             raise BadInput(f"can not write to {directory}: {error.strerror or error}; choose another --out") from None
         except BaseException:
-            os.close(lock)
+            _close(lock)
             raise
 
     def __enter__(self) -> RunStore:
@@ -197,7 +100,7 @@ class RunStore:
 
     def _load_keys(self) -> None:
         for offset, record in read_records(self._files["answers"].path):
-            if record["error"] is None:
+            if record["finish"] != "error":
                 self.answered[Answer(**record).key] = offset
         for _, record in read_records(self._files["judgments"].path):
             if record["error"] is None:
@@ -233,12 +136,16 @@ class RunStore:
             waiting, self._waiting = self._waiting, []
             try:
                 await asyncio.to_thread(self._write, batch)
-            except OSError as error:
+            except Exception as error:  # noqa: BLE001 - handed to everyone who waits
+                reason = (isinstance(error, OSError) and error.strerror) or repr(error)
                 failure = RunStopped(
-                    f"can not write to {self.directory}: {error.strerror or error}; what was stored before is kept, "
+                    f"can not write to {self.directory}: {reason}; what was stored before is kept, "
                     "make room and run the same command to resume"
                 )
-                for future in (*waiting, *self._waiting):
+                # What came meanwhile is told that it failed, so it must not be written by a later flush.
+                waiting += self._waiting
+                self._pending, self._waiting = [], []
+                for future in waiting:
                     if not future.done():
                         future.set_exception(failure)
                 return
@@ -263,16 +170,16 @@ class RunStore:
         """Leave nothing behind of a run that could not begin: no record yet, and no manifest."""
         if any(file.size for file in self._files.values()) or (self.directory / MANIFEST).exists():
             return
-        for file in self._files.values():
-            file.path.unlink(missing_ok=True)
-        for name in ("items.jsonl", ".lock"):
-            (self.directory / name).unlink(missing_ok=True)
-        with contextlib.suppress(OSError):
-            self.directory.rmdir()
+        for path in self._made:
+            path.unlink(missing_ok=True)
+        if not {path.name for path in self.directory.iterdir()} - {LOCK}:
+            (self.directory / LOCK).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                self.directory.rmdir()
 
     def write_items(self, items: Iterable[Mapping[str, Any]]) -> None:
         """Write items.jsonl, one line an item, unless an earlier sitting did."""
-        path = self.directory / "items.jsonl"
+        path = self.directory / ITEMS
         if not path.exists():
             self._write_whole(path, ((json.dumps(item) + "\n").encode() for item in items))
 
@@ -288,19 +195,6 @@ class RunStore:
             raise RunStopped(f"can not write {path}: {error.strerror or error}; make room and run it again") from None
 
 
-def write_atomically(path: Path, lines: Iterable[bytes]) -> None:
-    """Replace a file by way of a synced temporary one beside it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.writelines(lines)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def read_manifest(directory: Path) -> dict[str, Any] | None:
     """run.json of a run directory, or None where there is none yet.
 
@@ -309,34 +203,54 @@ def read_manifest(directory: Path) -> dict[str, Any] | None:
     """
     path = directory / MANIFEST
     try:
-        manifest: dict[str, Any] = json.loads(path.read_bytes())
+        manifest = json.loads(path.read_bytes())
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
         raise BadInput(f"can not read {path}: {error}") from None
-    if manifest.get("schema_version") != SCHEMA_VERSION:
+    version = manifest.get("schema_version") if isinstance(manifest, dict) else None
+    if version != SCHEMA_VERSION or "identity" not in manifest:
         raise BadInput(
-            f"{path} has schema version {manifest.get('schema_version')}, this bench writes {SCHEMA_VERSION}: "
+            f"{path} has schema version {version}, this bench writes {SCHEMA_VERSION}: "
             "use the version of bench that made it, or a new --out"
         )
-    return manifest
+    found: dict[str, Any] = manifest
+    return found
 
 
-def _take_lock(lock: int, directory: Path) -> None:
+def _take_lock(directory: Path) -> int:
+    """The lock of a run directory, held until its descriptor is closed."""
+    path = directory / LOCK
+    lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # A holder that leaves an empty directory removes the file, and we may hold the removed one.
+        ours = path.exists() and os.fstat(lock).st_ino == path.stat().st_ino
     except BlockingIOError:
+        ours = False
+    if not ours:
         holder = os.pread(lock, 200, 0).decode(errors="replace").strip() or "another process"
-        raise BadInput(f"{directory} is in use by {holder}: wait for it, stop it, or choose another --out") from None
+        os.close(lock)
+        raise BadInput(f"{directory} is in use by {holder}: wait for it, stop it, or choose another --out")
     os.ftruncate(lock, 0)
     os.pwrite(lock, f"pid {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+    return lock
+
+
+def _close(lock: int | None) -> None:
+    if lock is not None:
+        os.close(lock)
 
 
 def _refuse_other_identity(directory: Path, identity: Mapping[str, Any]) -> None:
     manifest = read_manifest(directory)
     if manifest is None:
-        if (directory / "answers.jsonl").exists() and (directory / "answers.jsonl").stat().st_size:
-            raise BadInput(f"{directory} holds answers but no run.json: choose another --out")
+        for name in (ITEMS, *RECORDS):
+            # Not ours: nothing of it is cut, overwritten or removed.
+            if (directory / name).exists() and (directory / name).stat().st_size:
+                raise BadInput(
+                    f"{directory} holds {name} but no {MANIFEST}, so it is not a run's: choose another --out"
+                )
         return
     differing = sorted(differences(manifest["identity"], json.loads(json.dumps(identity))))
     if differing:

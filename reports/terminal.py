@@ -25,17 +25,22 @@ NO_RATES = ("turn_", "average", "rep_", "compression", "entropy")
 Row = Mapping[str, Any]
 
 
-def print_run(result: RunResult, console: Console | None = None) -> None:
-    """Print a run's figures: first each metric over everything, then the main ones by category."""
+def run_table(result: RunResult, console: Console | None = None) -> str:
+    """A run's figures as text: first each metric over everything, then the main ones by category.
+
+    Width and colours are those of `console`, by default of the terminal that stdout is.
+    """
     console = console or Console()
     scores = result.scores
-    _print_overview(console, [row for row in scores if row["group"] == ALL])
-    for task, judge in dict.fromkeys((row["task"], row["judge"]) for row in scores):
-        rows = [row for row in scores if (row["task"], row["judge"]) == (task, judge) and row["group"] != ALL]
-        if rows:
-            console.print(_by_group(task, judge, rows))
-    for line in _closing_lines(result):
-        console.print(Text(line))
+    with console.capture() as captured:
+        _print_overview(console, [row for row in scores if row["group"] == ALL])
+        for task, judge in dict.fromkeys((row["task"], row["judge"]) for row in scores):
+            rows = [row for row in scores if (row["task"], row["judge"]) == (task, judge) and row["group"] != ALL]
+            if rows:
+                console.print(_by_group(task, judge, rows))
+        for line in _closing_lines(result):
+            console.print(Text(line))
+    return captured.get().rstrip("\n")
 
 
 def _print_overview(console: Console, rows: Sequence[Row]) -> None:
@@ -72,12 +77,14 @@ def _by_group(task: str, judge: str | None, rows: Sequence[Row]) -> Table:
     metrics = SHOWN_BY_GROUP.get(task) or tuple(dict.fromkeys(row["metric"] for row in rows))[:3]
     kind = "category" if judge else "task"
     table = _table(f"{task} by {kind}, {_graded_by(judge)}")
-    table.add_column(kind, no_wrap=True)
+    # Where the terminal is narrow the names fold, never the figures.
+    table.add_column(kind, overflow="fold")
     for metric in (*metrics, "n"):
         table.add_column(metric, justify="right", no_wrap=True)
     cells = {(row["group"], row["metric"]): row for row in rows}
+    nothing = {"metric": "", "value": None, "low": None, "n": 0}
     for group in dict.fromkeys(row["group"] for row in rows):
-        of_group = [cells[group, metric] for metric in metrics]
+        of_group = [cells.get((group, metric), nothing) for metric in metrics]
         values = [f"{_value(row, 0)} {_interval(row, 0)}".strip() for row in of_group]
         table.add_row(*map(Text, (_plain(group), *values, str(max(row["n"] for row in of_group)))))
     return table

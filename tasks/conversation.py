@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Literal, TypedDict
 
 Finish = Literal["stop", "length", "error", "filtered", "unknown", "missing"]
-"""How an answer ended: by itself, at its token limit, in a failure, in a provider's filter. Of replayed answers nobody
-may have recorded it ("unknown"), or the file has no reply ("missing"): that is final, while an error is tried again."""
+"""How an answer ended: by itself, at its token limit, in a failure, in a provider's filter; or nobody recorded it
+("unknown"). An "error" is tried again; "missing" is final: no answer can be had, and `error` or the source says why."""
 
 AnswerKey = tuple[str, str, int, int]
 

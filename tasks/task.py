@@ -1,7 +1,7 @@
 """Tasks: what is asked under one name, how answers to it are generated, and what is done with them.
 
 >>> task = load_task("asr", TaskOptions(data=Path("harmbench_behaviors.csv")))
->>> task.count, task.turns, task.left_out
+>>> task.count, task.answers, task.left_out
 (320, 320, {})
 """
 
@@ -16,12 +16,15 @@ from difflib import get_close_matches
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from tasks.answer_files import read_answered_items
 from tasks.errors import BadInput
 from tasks.harm_sets import read_harm_items
 from tasks.item import Item, item_row, read_items
+
+if TYPE_CHECKING:
+    from hashlib import _Hash as Hash
 
 Scoring = Literal["ratings", "attack_success", "over_refusal", "texts"]
 """What becomes of a task's judgments: 1-10 ratings by turn, outcomes of harmful requests, outcomes of safe ones, or no
@@ -36,6 +39,7 @@ GRADED_TURNS: Mapping[Scoring, Literal["every", "last", "none"]] = {
 
 # Zheng et al. 2023 (FastChat's gen_model_answer.py): the temperature follows from what the question wants.
 CATEGORY_TEMPERATURES = {"writing": 0.7, "roleplay": 0.7, "stem": 0.1, "humanities": 0.1}
+BEYOND_LIMIT = "beyond --limit"
 SAMPLING_TEMPERATURE = 0.7
 """For several samples of a task that is otherwise greedy: greedy samples would all be the same."""
 
@@ -94,17 +98,19 @@ class Task:
     """A task with its data: counted, hashed and checked row by row, but not held in memory.
 
     `sha256` is that of the items asked (after `limit`), `left_out` counts the rows of the source that are not asked.
+    `answers` and `graded` are how many answers all its items want, over their samples, and how many of them a judge
+    grades; `unchecked` counts turns without checks.
     """
 
     kind: TaskKind
     options: TaskOptions
     source: str
-    sha256: str
     count: int
-    turns: int
-    graded: int
-    samples: int
     left_out: Mapping[str, int]
+    sha256: str | None = None
+    answers: int = 0
+    graded: int = 0
+    unchecked: int = 0
 
     @property
     def name(self) -> str:
@@ -116,9 +122,15 @@ class Task:
 
     def temperature(self, item: Item) -> float:
         """How an item's answers are sampled; 0 is greedy."""
-        if self.samples > 1 and not self.kind.temperatures:
-            return SAMPLING_TEMPERATURE
-        return self.kind.temperatures.get(item.category, 0.0)
+        return self.kind.temperatures.get(item.category, self._otherwise)
+
+    @property
+    def _otherwise(self) -> float:
+        return SAMPLING_TEMPERATURE if self.options.samples > 1 and not self.kind.temperatures else 0.0
+
+    def samples(self, item: Item) -> int:
+        """How many answers are wanted of an item: a file of stored answers says it itself, item by item."""
+        return len(item.replies) or self.options.samples
 
     def graded_turns(self, item: Item) -> range:
         """The turns (from 1) of an item whose answers a judge grades."""
@@ -128,25 +140,34 @@ class Task:
         ]
 
     def items(self) -> Iterator[Item]:
-        """The items asked, one at a time, read anew from the source."""
-        total = self.count + self.left_out.get("beyond --limit", 0)
+        """The items asked, one at a time, read anew from the source.
+
+        Raises:
+            BadInput: the source is not what it was when the task was loaded.
+        """
+        total = self.count + self.left_out.get(BEYOND_LIMIT, 0)
+        digest = hashlib.sha256()
         for place, item in enumerate(filter(partial(_belongs, self.kind), _all_items(self.kind, self.options))):
             # Spread evenly: a set is often written category by category, and its first N would be of one kind.
             if self.count == total or (place * self.count) // total != ((place + 1) * self.count) // total:
+                _add_to(digest, item)
                 yield item
+        if self.sha256 not in (None, digest.hexdigest()):
+            raise BadInput(f"{self.source} was changed while the run was reading it: start a new run")
 
     def describe(self) -> dict[str, Any]:
         """Everything that decides what is asked and how; where the data lie does not."""
-        return {
+        asked = {
             "version": self.kind.version,
             "sha256": self.sha256,
             "items": self.count,
-            "turns": self.turns,
+            "answers": self.answers,
             "left_out": dict(self.left_out),
-            "samples": self.samples,
-            "max_new_tokens": self.max_new_tokens,
-            "temperatures": dict(self.kind.temperatures) or (SAMPLING_TEMPERATURE if self.samples > 1 else 0.0),
         }
+        if self.options.answers:
+            return asked
+        settings = {"samples": self.options.samples, "max_new_tokens": self.max_new_tokens}
+        return {**asked, **settings, "temperatures": {**self.kind.temperatures, "otherwise": self._otherwise}}
 
 
 def known_kind(name: str) -> TaskKind:
@@ -171,24 +192,32 @@ def load_task(name: str, options: TaskOptions) -> Task:
     if not total:
         raise BadInput(f"{source}: no row of this file belongs to {name} (it asks rows labelled {kind.label!r})")
     count = min(total, options.limit or total)
-    left_out = {"beyond --limit": total - count, f"not labelled {kind.label}": rows[False]}
-    left_out = {reason: number for reason, number in left_out.items() if number}
-    task = Task(kind, options, source, "", count, 0, 0, options.samples, left_out)
+    left_out = {BEYOND_LIMIT: total - count, f"not labelled {kind.label}": rows[False]}
+    if _joins(kind, options):
+        own = {item.id for item in _all_items(kind, replace(options, answers=None))}
+        left_out["of the file that answer none of its questions"] = len(_replies(options).keys() - own)
+    task = Task(kind, options, source, count, {reason: number for reason, number in left_out.items() if number})
     digest = hashlib.sha256()
-    sizes: Counter[str] = Counter()
-    replies = 0
+    answers = graded = unchecked = 0
     for item in task.items():
-        digest.update(json.dumps([item_row(item), item.replies], sort_keys=True).encode())
-        sizes["turns"] += len(item.turns)
-        sizes["graded"] += len(task.graded_turns(item))
-        replies = max(replies, len(item.replies))
-    # A file of stored answers says itself how many samples it holds.
-    samples = replies or options.samples
-    return Task(kind, options, source, digest.hexdigest(), count, sizes["turns"], sizes["graded"], samples, left_out)
+        _add_to(digest, item)
+        answers += task.samples(item) * len(item.turns)
+        graded += task.samples(item) * len(task.graded_turns(item))
+        unchecked += len(item.turns) - sum(map(bool, item.checks))
+    return replace(task, sha256=digest.hexdigest(), answers=answers, graded=graded, unchecked=unchecked)
+
+
+def _add_to(digest: Hash, item: Item) -> None:
+    digest.update(json.dumps([item_row(item), item.replies], sort_keys=True).encode())
+
+
+def _joins(kind: TaskKind, options: TaskOptions) -> bool:
+    """Whether stored replies are joined to the task's own questions: ratings need their checks or references."""
+    return bool(options.answers) and kind.scoring == "ratings"
 
 
 def _all_items(kind: TaskKind, options: TaskOptions) -> Iterator[Item]:
-    if options.answers and kind.scoring == "ratings":
+    if _joins(kind, options):
         yield from _own_items_with_replies(kind, options)
     elif options.answers:
         yield from read_answered_items(options.answers, options.columns)
@@ -201,9 +230,7 @@ def _all_items(kind: TaskKind, options: TaskOptions) -> Iterator[Item]:
 
 
 def _own_items_with_replies(kind: TaskKind, options: TaskOptions) -> Iterator[Item]:
-    """A rating needs the task's own questions (checks, references): stored replies are joined to them by id."""
-    assert options.answers
-    replies = {item.id: item.replies for item in read_answered_items(options.answers, options.columns)}
+    replies = _replies(options)
     own = list(_all_items(kind, replace(options, answers=None)))
     if not any(item.id in replies for item in own):
         raise BadInput(
@@ -214,5 +241,11 @@ def _own_items_with_replies(kind: TaskKind, options: TaskOptions) -> Iterator[It
         yield replace(item, replies=replies.get(item.id, ((None,) * len(item.turns),)))
 
 
+def _replies(options: TaskOptions) -> dict[str, tuple[tuple[str | None, ...], ...]]:
+    """The stored replies by item id."""
+    assert options.answers
+    return {item.id: item.replies for item in read_answered_items(options.answers, options.columns)}
+
+
 def _belongs(kind: TaskKind, item: Item) -> bool:
-    return bool(item.metadata.get("label", kind.label) == kind.label)
+    return kind.label is None or bool(item.metadata.get("label", kind.label) == kind.label)

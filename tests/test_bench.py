@@ -98,6 +98,53 @@ def test_rows_of_the_other_kind_are_left_out_and_the_table_says_so(
     assert "judge" in out
 
 
+def test_collapse_reads_every_row_whatever_its_label(
+    say: Callable[..., tuple[int, str, str]], shared_data: Path, tmp_path: Path
+) -> None:
+    file = shared_data / "xstest" / "xstest_v2_completions_gpt4.csv"
+    columns = "prompt=prompt,response=completion"
+    code, out, _ = say("run", "--model", f"answers:{file}", "--columns", columns, "--out", tmp_path / "run", "--json")
+    assert code == 0
+    assert {score["n"] for score in json.loads(out)["scores"] if score["metric"] == "degenerate"} == {450}
+
+
+def test_a_model_that_can_not_be_used_leaves_no_run_behind(
+    say: Callable[..., tuple[int, str, str]], make_checkpoint: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder = make_checkpoint(template=None)
+    code, _, err = say("run", "--model", folder, "--tasks", "asr", "--out", tmp_path / "run")
+    assert code == 2
+    assert "no chat template" in err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_category_of_one_turn_items_is_shown_beside_the_others(
+    say: Callable[..., tuple[int, str, str]], checkpoint: Path, tmp_path: Path
+) -> None:
+    check = [{"kind": "contains_any", "words": ["yes"]}]
+    rows = [
+        {"id": "a", "category": "two turns", "turns": ["Hi", "Again"], "checks": [check, check]},
+        {"id": "b", "category": "one turn", "turns": ["Hi"], "checks": [check]},
+    ]
+    (tmp_path / "items.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    code, out, _ = say(
+        "run", "--model", checkpoint, "--tasks", "mini_mt", "--data", tmp_path / "items.jsonl",
+        "--max-new-tokens", 8, "--samples", 2, "--out", tmp_path / "run",
+    )  # fmt: skip
+    assert code == 0
+    assert "one turn" in out
+
+
+def test_a_reader_that_goes_away_does_not_change_the_exit_code(shared_data: Path, tmp_path: Path) -> None:
+    artifact = shared_data / "jailbreakbench" / "PAIR" / "gpt-4-0125-preview.json"
+    command = f"{sys.executable} {ROOT}/bench.py run --model answers:{artifact} --out {tmp_path}/run 2>&1"
+    done = subprocess.run(
+        ["bash", "-c", f"{command} | true; exit ${{PIPESTATUS[0]}}"], check=False, capture_output=True
+    )
+    assert done.returncode == 0
+    assert (tmp_path / "run" / "scores.json").exists()
+
+
 def test_a_limit_is_spread_over_all_categories(say: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
     from tasks.task import TaskOptions, load_task
 
@@ -123,6 +170,8 @@ FILES = {
     "header.csv": "prompt,response\n",
     "short.jsonl": '{"prompt": "a", "response": "b"}\n{"prompt": "c"}\n',
     "items.jsonl": '{"id": "a", "category": "x", "turns": ["hello"]}\n{"id": "b", "category": "x"}\n',
+    "unchecked.jsonl": '{"id": "a", "category": "x", "turns": ["hello", "again"]}\n',
+    "column.toml": 'model = "answers:good.csv"\n[columns]\nprompt = 1\n',
     "misspelt.toml": 'modle = "x"\n',
     "broken.toml": "model = \n",
     "typed.toml": 'model = "x"\nlimit = "ten"\n',
@@ -154,6 +203,12 @@ MISTAKES = {
     "ill-typed key": ("run --config typed.toml", "--limit takes a whole number"),
     "samples of stored answers": (f"{ANSWERS} --samples 3", "no effect on stored answers"),
     "not here yet": (f"{ANSWERS} --protocol fastchat", "not in this version"),
+    "seed of stored answers": (f"{ANSWERS} --seed 3", "no effect on stored answers"),
+    "data for stored answers": (f"{ANSWERS} --tasks asr --data good.csv", "no effect on asr"),
+    "ratings without checks": ("run --model ckpt --tasks mini_mt --data unchecked.jsonl", "2 turns have no checks"),
+    "endless model name": ("run --model " + "x" * 300, "is no usable path"),
+    "nobody's home": ("run --model ~nosuchperson/x", "is no usable path"),
+    "column of a number": ("run --config column.toml", "--columns takes names of columns"),
     "no run": ("show .", "not a run directory"),
 }
 

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from harness.engine import Assignment, Engine, Tally
-from harness.store import RunStore, read_records
+from harness.records import read_records
+from harness.store import RunStore
 from judges.judgment import Grade
 from tasks.conversation import Answer, Completion, Message, Settings
-from tasks.errors import RunStopped
+from tasks.errors import BadInput, RunStopped
 from tasks.item import Item
 from tasks.task import Task, TaskOptions, load_task
 
@@ -94,38 +95,49 @@ def run_engine(
     return tally
 
 
+def complete(tally: Tally) -> bool:
+    answers, judgments = tally.stored_answers + tally.answers, tally.stored_judgments + tally.judgments
+    return (answers, judgments) == (tally.answers_wanted, tally.judgments_wanted)
+
+
 def stored(tmp_path: Path, name: str) -> list[dict[str, Any]]:
     return [record for _, record in read_records(tmp_path / "run" / f"{name}.jsonl")]
 
 
 def test_the_second_turn_is_asked_with_the_first_answer_before_it(tmp_path: Path) -> None:
     model = Echo()
-    assert run_engine(tmp_path, model, Slow(), n=1).complete
+    assert complete(run_engine(tmp_path, model, Slow(), n=1))
     assert [message["content"] for message in model.calls[1]] == ["first 0", "echo first 0", "second 0"]
     assert [message["role"] for message in model.calls[1]] == ["user", "assistant", "user"]
 
 
-def test_judging_overlaps_with_generation(tmp_path: Path) -> None:
-    judge = Slow(delay=0.2)
-    model = Echo(delay=0.2)
-    tally = run_engine(tmp_path, model, judge, n=5, window=5)
-    assert tally.complete
-    # The second turn was asked while the first was being judged: it did not wait for the grade.
-    assert model.most_in_flight == 5
-    graded_first_turns = judge.graded[:5]
-    assert [turn for _, turn in graded_first_turns] == [1] * 5
-    assert len(model.calls) == 10
+def test_a_turn_is_asked_while_the_one_before_is_being_judged(tmp_path: Path) -> None:
+    class WaitsForTheNextTurn(Slow):
+        async def grade(self, item: Item, answers: Sequence[Answer]) -> Grade:
+            if answers[-1].turn == 1:
+                # An engine that graded first and asked then would wait here for ever.
+                await asyncio.wait_for(second_turn_asked.wait(), timeout=5)
+            return await super().grade(item, answers)
+
+    class Tells(Echo):
+        async def complete(self, messages: Sequence[Message], settings: Settings) -> Completion:
+            if messages[-1]["content"].startswith("second"):
+                second_turn_asked.set()
+            return await super().complete(messages, settings)
+
+    second_turn_asked = asyncio.Event()
+    assert complete(run_engine(tmp_path, Tells(), WaitsForTheNextTurn(), n=1))
 
 
 def test_no_more_conversations_are_in_flight_than_the_window(tmp_path: Path) -> None:
     model = Echo(delay=0.005)
-    assert run_engine(tmp_path, model, Slow(), n=30, window=3).complete
+    assert complete(run_engine(tmp_path, model, Slow(), n=30, window=3))
     assert model.most_in_flight == 3
 
 
 def test_a_failed_answer_is_counted_and_tried_again_and_nothing_else_is(tmp_path: Path) -> None:
     tally = run_engine(tmp_path, Echo(fails_on="first 2"), Slow())
-    assert not tally.complete
+    assert not complete(tally)
     assert tally.failed == 1
     assert "mini_mt/q2: no luck" in str(tally.first_failure)
     # The second turn could not be asked, and what was not said was not judged.
@@ -133,14 +145,14 @@ def test_a_failed_answer_is_counted_and_tried_again_and_nothing_else_is(tmp_path
         (f"q{i}", turn) for i in (0, 1, 3) for turn in (1, 2)
     }
     model = Echo()
-    assert run_engine(tmp_path, model, Slow()).complete
+    assert complete(run_engine(tmp_path, model, Slow()))
     assert [messages[-1]["content"] for messages in model.calls] == ["first 2", "second 2"]
 
 
 def test_a_failed_grade_is_asked_for_again_without_generating(tmp_path: Path) -> None:
-    assert not run_engine(tmp_path, Echo(), Slow(fails_on="q1")).complete
+    assert not complete(run_engine(tmp_path, Echo(), Slow(fails_on="q1")))
     model, judge = Echo(), Slow()
-    assert run_engine(tmp_path, model, judge).complete
+    assert complete(run_engine(tmp_path, model, judge))
     assert model.calls == []
     assert sorted(judge.graded) == [("q1", 1), ("q1", 2)]
 
@@ -151,14 +163,14 @@ def test_a_model_that_breaks_down_stops_the_run_and_keeps_what_was_said(tmp_path
     kept = len(stored(tmp_path, "answers"))
     assert kept == 5
     model = Echo()
-    assert run_engine(tmp_path, model, Slow()).complete
+    assert complete(run_engine(tmp_path, model, Slow()))
     assert len(model.calls) == 8 - kept
 
 
 def test_samples_and_repeats_have_their_own_records_and_seeds(tmp_path: Path) -> None:
     model = Echo()
     tally = run_engine(tmp_path, model, Slow(), n=2, samples=3, repeats=2)
-    assert tally.complete
+    assert complete(tally)
     assert len(stored(tmp_path, "answers")) == 12
     assert len({(r["item"], r["sample"], r["turn"], r["repeat"]) for r in stored(tmp_path, "judgments")}) == 24
     assert len(set(model.seeds)) == 12
@@ -171,3 +183,27 @@ def test_seeds_do_not_depend_on_what_runs_before(tmp_path: Path) -> None:
     run_engine(tmp_path / "b", Echo(), Slow(), n=2, window=1)
     seeds = [{(r["item"], r["turn"]): r["seed"] for r in stored(tmp_path / side, "answers")} for side in "ab"]
     assert seeds[1].items() <= seeds[0].items()
+
+
+def test_what_can_never_be_answered_is_final_and_so_is_what_stands_on_it(tmp_path: Path) -> None:
+    class Limited(Echo):
+        async def complete(self, messages: Sequence[Message], settings: Settings) -> Completion:
+            if messages[-1]["content"] == "first 1":
+                return Completion("", "missing", error="prompt too long")
+            return await super().complete(messages, settings)
+
+    tally = run_engine(tmp_path, Limited(), Slow(), n=3)
+    assert complete(tally)
+    assert tally.failed == 0
+    reasons = {(r["item"], r["turn"]): r["explanation"] for r in stored(tmp_path, "judgments") if r["score"] is None}
+    assert reasons == {("q1", 1): "prompt too long", ("q1", 2): "an earlier turn has no answer"}
+    again = Echo()
+    assert complete(run_engine(tmp_path, again, Slow(), n=3))
+    assert again.calls == []
+
+
+def test_data_that_change_under_a_run_stop_it(tmp_path: Path) -> None:
+    task = two_turn_task(tmp_path, 3)
+    (tmp_path / "items.jsonl").write_text((tmp_path / "items.jsonl").read_text().replace("first 1", "other 1"))
+    with pytest.raises(BadInput, match="was changed while the run was reading it"):
+        list(task.items())

@@ -121,12 +121,12 @@ def test_token_entropy_is_the_mean_over_the_steps_of_a_forward_pass(checkpoint: 
     assert said.token_entropy == pytest.approx(sum(entropies) / len(entropies), rel=1e-4)
 
 
-def test_a_prompt_beyond_the_context_is_an_error_not_a_cut_prompt(make_checkpoint: Callable[..., Path]) -> None:
+def test_a_prompt_beyond_the_context_has_no_answer_and_is_never_cut(make_checkpoint: Callable[..., Path]) -> None:
     model = opened(make_checkpoint(max_position_embeddings=64, seed=1))
     too_long, nearly, short = answers(model, ["x" * 100, "x" * 25, "x"], Settings(32))
     model.close()
-    assert too_long.finish == "error"
-    assert "context 64" in str(too_long.error)
+    assert too_long.finish == "missing"
+    assert "context of 64 tokens" in str(too_long.error)
     assert nearly.finish == short.finish == "length"
     assert nearly.completion_tokens < 32 == short.completion_tokens  # type: ignore[operator]
 

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from harness.results import RunResult
-from reports.terminal import print_run
+from reports.terminal import run_table
 
 
 def printed(scores: list[dict[str, Any]], width: int = 80, **result: Any) -> str:
     """What is printed, with every run of white space as one space."""
     defaults = {"group": "all", "low": 0.1, "high": 0.3, "n": 40, "excluded": {}, "judge": "refusal"}
     rows = [{**defaults, **score} for score in scores]
-    console = Console(file=io.StringIO(), width=width)
-    print_run(RunResult(Path("runs/x"), "complete", rows, **{"notes": [], **result}), console)
-    assert isinstance(console.file, io.StringIO)
-    return " ".join(console.file.getvalue().split())
+    result = {"notes": [], **result}
+    text = run_table(RunResult(Path("runs/x"), "complete", rows, **result), Console(width=width))
+    return " ".join(text.split())
 
 
 def test_a_figure_stands_with_its_interval_n_judge_and_what_was_left_out() -> None:

@@ -1,1 +1,1 @@
-"""Back ends: one file each, opened by `harness.models.open_model`."""
+"""Models: what a run can put questions to, and what runs it here."""

@@ -59,9 +59,10 @@ class Batcher:
                     self._changed.wait()
                 if self._closed:
                     return
-                joining = self._admit()
             start = time.perf_counter()
             try:
+                with self._changed:
+                    joining = self._admit()
                 for group in joint_groups([request.row for request in joining]):
                     self._hand_back(self._decoder.join(group))
                 if self._decoder.live:
@@ -71,7 +72,7 @@ class Batcher:
             self.busy_s += time.perf_counter() - start
 
     def _admit(self) -> list[Request]:
-        """Take from the line what fits now. Whoever waits longest goes first, with others of like length."""
+        """Take from the line what fits now; whoever waits longest goes first."""
         joining: list[Request] = []
         while self._line and self._decoder.room_for(self._line[0].row, [request.row for request in joining]):
             request = self._line.popleft()

@@ -10,11 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tasks.errors import BadInput
+from tasks.errors import BadInput, user_path
 
 WEIGHTS = "*.safetensors"
-DECIDES_ANSWERS = (WEIGHTS, "*.json", "*.jinja", "*.model", "merges.txt", "vocab.txt")
-NOT_HASHED = {"trainer_state.json", "README.json"}
+DECIDES_ANSWERS = (
+    WEIGHTS, "*.jinja", "*.model", "merges.txt", "vocab.txt", "config.json", "generation_config.json", "tokenizer.json",
+    "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.json", "vocab.json",
+    "adapter_config.json", "model.safetensors.index.json",
+)  # fmt: skip
+"""What a run reads of a checkpoint. Training states, logs and evaluation results beside it change nothing."""
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -37,7 +41,7 @@ class Checkpoint:
         digest = hashlib.sha256()
         for folder in filter(None, (self.folder, self.adapter)):
             found = {path for pattern in DECIDES_ANSWERS for path in folder.glob(pattern)}
-            for path in sorted(path for path in found if path.name not in NOT_HASHED):
+            for path in sorted(found):
                 with path.open("rb") as file:
                     digest.update(f"{path.name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
         return digest.hexdigest()
@@ -49,7 +53,7 @@ def open_checkpoint(spec: str) -> Checkpoint:
     Raises:
         BadInput: missing, incomplete, unreadable, or not in safetensors.
     """
-    folder = Path(spec).expanduser()
+    folder = user_path(spec)
     if not folder.exists():
         folder = _from_hub(spec)
     if not folder.is_dir():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -39,8 +40,8 @@ class Row:
 
     @property
     def token_entropy(self) -> float | None:
-        """Mean next-token entropy in nats over the steps taken, before temperature."""
-        return self.entropy_sum / len(self.tokens) if self.tokens else None
+        """Mean next-token entropy in nats over the steps taken, before temperature; None where it is no number."""
+        return self.entropy_sum / len(self.tokens) if self.tokens and math.isfinite(self.entropy_sum) else None
 
 
 class Decoder:
@@ -87,10 +88,10 @@ class Decoder:
         kept, place = torch.unique(last, return_inverse=True)
         # Padding stands on the right, so plain causal attention already keeps it out of every real position.
         places = torch.arange(length, device=self._device)
-        distance = (places[:, None] - places[None])[None].expand(len(rows), length, length)
+        distance = (places[:, None] - places[None])[None]
         # Room for all that these rows may come to say: the buffers need not grow at each step.
         most = max(len(row.prompt) + row.limit for row in (*self.live, *rows))
-        self._cache.reserve(len(self.live) + len(rows), most)
+        self._cache.reserve(len(self.live) + len(rows), most, self._cache_tokens)
         self._cache.prefill(len(self.live), len(rows), length)
         output = self._model(
             input_ids=ids.to(self._device),
@@ -171,13 +172,17 @@ class Decoder:
         return ended
 
 
-def joint_groups(rows: Sequence[Row], waste: float = 0.25) -> list[list[Row]]:
-    """Split rows into groups to prefill together, so that padding is at most `waste` of a group."""
+def joint_groups(rows: Sequence[Row], waste: float = 0.25, most_tokens: int = 8192) -> list[list[Row]]:
+    """Split rows into groups to prefill together: padding is at most `waste` of one, and it has at most `most_tokens`.
+
+    One row is a group whatever its length.
+    """
     groups: list[list[Row]] = []
     for row in sorted(rows, key=lambda row: len(row.prompt)):
         if groups:
             held = [*groups[-1], row]
-            if sum(len(r.prompt) for r in held) >= (1 - waste) * len(row.prompt) * len(held):
+            size = len(row.prompt) * len(held)
+            if size <= most_tokens and sum(len(r.prompt) for r in held) >= (1 - waste) * size:
                 groups[-1].append(row)
                 continue
         groups.append([row])
@@ -206,6 +211,9 @@ def slot_error(model: Any) -> float:
 
     An architecture whose attention the slots do not reproduce (positions counted from padding, masks built elsewhere)
     shows here, on a few random tokens, before it can spoil a run.
+
+    Raises:
+        ValueError: layers that slots can not serve, or logits that are not finite numbers.
     """
     generator = torch.Generator().manual_seed(0)
     vocabulary = model.config.get_text_config().vocab_size
@@ -224,6 +232,8 @@ def slot_error(model: Any) -> float:
     worst = 0.0
     for i, row in enumerate(rows):
         plain = model(input_ids=torch.tensor([[*row.prompt, *row.tokens]], device=model.device)).logits[0, -2:]
+        if not plain.isfinite().all():
+            raise ValueError("its logits are not finite numbers: the weights are damaged")
         differs = (torch.stack([first[i], second[i]]) - plain).abs().max()
         worst = max(worst, (differs / (plain.max() - plain.min())).item())
     return worst

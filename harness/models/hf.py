@@ -25,6 +25,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 CPU_ROWS = 64
 """Conversations at once on a CPU: more of them gain little (benchmarks/generation.py)."""
 GPU_ROWS = 256
+LINEAGE = "lineage.json"
+"""How a checkpoint was made, where its trainer wrote it down."""
 CPU_CACHE_SHARE, GPU_CACHE_SHARE = 0.25, 0.8
 """Of the memory that is free once the weights are loaded, what keys and values may take."""
 TOLERANCE = {"float32": 1e-3, "float16": 0.03, "bfloat16": 0.06}
@@ -59,13 +61,13 @@ class HFModel:
         return {"backend": "hf", "sha256": self._fingerprint, "chat_template_sha256": template}
 
     def describe(self) -> dict[str, Any]:
-        lineage = self._checkpoint.folder / "lineage.json"
+        lineage = self._checkpoint.folder / LINEAGE
         return {
             **self.identity(),
             "name": self.name,
             "source": self._spec,
             "adapter": str(self._checkpoint.adapter) if self._checkpoint.adapter else None,
-            "lineage": lineage.read_text(encoding="utf-8") if lineage.exists() else None,
+            "lineage": lineage.read_text(encoding="utf-8", errors="replace") if lineage.exists() else None,
             **self._runs_on,
         }
 
@@ -98,6 +100,7 @@ class HFModel:
             )
         stop_ids = _stop_ids(self._tokenizer, model)
         rows, cache_tokens = batch_limits(model)
+        self._embeddings = model.get_input_embeddings().num_embeddings
         self._context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
         self._runs_on = {
             "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
@@ -116,17 +119,16 @@ class HFModel:
 
         self.load()
         assert self._batcher is not None
-        prompt = self._tokenizer.apply_chat_template(
-            list(messages), add_generation_prompt=True, tokenize=True, return_dict=False
-        )
+        prompt, trouble = self._encoded(messages)
         room = self._context - len(prompt) if self._context else settings.max_new_tokens
-        if room <= 0:
-            error = f"the prompt has {len(prompt)} tokens, the model's context {self._context}"
-            return Completion("", "error", prompt_tokens=len(prompt), error=error)
+        if not trouble and room <= 0:
+            trouble = f"prompt longer than the model's context of {self._context} tokens"
+        if trouble:
+            return Completion("", "missing", prompt_tokens=len(prompt), error=trouble)
         row = Row(prompt, settings, limit=min(room, settings.max_new_tokens))
         try:
             await self._batcher.submit(row)
-        except (RuntimeError, MemoryError) as error:
+        except Exception as error:
             raise RunStopped(_out_of_order(error)) from error
         assert row.finish is not None
         said = row.tokens[:-1] if row.finish == "stop" else row.tokens
@@ -137,6 +139,24 @@ class HFModel:
             completion_tokens=len(row.tokens),
             token_entropy=row.token_entropy,
         )
+
+    def _encoded(self, messages: Sequence[Message]) -> tuple[list[int], str | None]:
+        """A conversation as tokens, or why it can never be put to this model."""
+        from jinja2 import TemplateError
+
+        try:
+            prompt: list[int] = self._tokenizer.apply_chat_template(
+                list(messages), add_generation_prompt=True, tokenize=True, return_dict=False
+            )
+        except TemplateError as error:
+            return [], f"the chat template refuses this conversation: {_first_line(error)}"
+        except (TypeError, ValueError):
+            return [], "the tokenizer can not read this prompt"
+        if not prompt:
+            return [], "the chat template renders this conversation to nothing"
+        if max(prompt) >= self._embeddings:
+            return [], "the tokenizer has tokens that the model has not"
+        return prompt, None
 
     def close(self) -> None:
         if self._batcher:
@@ -223,12 +243,18 @@ def end_of_turn(tokenizer: Any) -> int | None:
 
     Checkpoints whose generation config lacks it (Llama 3's <|eot_id|>, say) never stop where they should.
     """
+    from jinja2 import TemplateError
+
     said = "Yes."
     messages = [{"role": "user", "content": "Well?"}, {"role": "assistant", "content": said}]
-    rendered = tokenizer.apply_chat_template(messages, tokenize=False)
-    after = rendered[rendered.rindex(said) + len(said) :]
+    try:
+        rendered = tokenizer.apply_chat_template(messages, tokenize=False)
+    except TemplateError:
+        return None
+    _, found, after = rendered.rpartition(said)
     special = set(tokenizer.all_special_ids) | set(tokenizer.added_tokens_decoder)
-    return next((i for i in tokenizer.encode(after, add_special_tokens=False) if i in special), None)
+    tokens = tokenizer.encode(after, add_special_tokens=False) if found else []
+    return next((i for i in tokens if i in special), None)
 
 
 def batch_limits(model: Any) -> tuple[int, int]:

@@ -9,14 +9,14 @@ from harness.config import RunConfig
 from harness.models.hf import HFModel
 from harness.models.model import Model
 from harness.models.replay import ReplayModel
-from tasks.errors import BadInput
+from tasks.errors import BadInput, user_path
 
 ANSWERS = "answers:"
 
 
 def answers_file(model: str) -> Path | None:
     """The file of stored answers that `answers:FILE` names."""
-    return Path(model.removeprefix(ANSWERS)).expanduser() if model.startswith(ANSWERS) else None
+    return user_path(model.removeprefix(ANSWERS)) if model.startswith(ANSWERS) else None
 
 
 def open_model(config: RunConfig, say: Callable[[str], None]) -> Model:
@@ -31,4 +31,4 @@ def open_model(config: RunConfig, say: Callable[[str], None]) -> Model:
         raise BadInput("openai: models are not in this version; use a checkpoint folder, answers:FILE or smollm2")
     if config.backend not in (None, "hf"):
         raise BadInput(f"no back end {config.backend!r} in this version: leave --backend out, or use hf")
-    return HFModel(config.model, Path(config.chat_template) if config.chat_template else None, say)
+    return HFModel(config.model, user_path(config.chat_template) if config.chat_template else None, say)

@@ -10,6 +10,8 @@ from typing import Any
 from tasks.conversation import Completion, Message, Settings
 from tasks.errors import BadInput
 
+ANSWERS_BACKEND = "answers"
+
 
 class ReplayModel:
     """Stands for whatever wrote the file. See `Model` for the interface."""
@@ -27,7 +29,7 @@ class ReplayModel:
             raise BadInput(f"can not read the answers file {path}: {error.strerror or error}") from None
 
     def identity(self) -> dict[str, Any]:
-        return {"backend": "answers", "sha256": self._sha256}
+        return {"backend": ANSWERS_BACKEND, "sha256": self._sha256}
 
     def describe(self) -> dict[str, Any]:
         return {**self.identity(), "name": self.name, "source": str(self._path)}

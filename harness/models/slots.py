@@ -37,16 +37,16 @@ class SlotCache(Cache):  # type: ignore[misc]  # transformers is not typed
     def is_compileable(self) -> bool:
         return False
 
-    def reserve(self, rows: int, length: int) -> None:
+    def reserve(self, rows: int, length: int, budget: int) -> None:
         """Make room for `rows` rows of at most `length` tokens, all live rows among them.
 
         A buffer that must grow takes the size needed now in both directions: many short rows followed by a few long
-        ones never cost many long ones.
+        ones never cost many long ones. What is rounded up stays within `budget` tokens where the rows themselves do.
         """
         if rows <= self._rows and length <= self._length:
             return
-        self._rows = -(-rows // ROWS_STEP) * ROWS_STEP
         self._length = -(-length // LENGTH_STEP) * LENGTH_STEP
+        self._rows = max(rows, min(-(-rows // ROWS_STEP) * ROWS_STEP, budget // self._length))
         for buffers in (self._keys, self._values):
             for layer, old in enumerate(buffers):
                 buffers[layer] = self._empty(old)

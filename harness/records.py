@@ -1,0 +1,100 @@
+"""Append-only files of JSON lines that never end in half a record, and files that are replaced whole."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from tasks.errors import BadInput
+
+
+class RecordFile:
+    """One append-only JSON-lines file that never ends in half a record."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.dropped_bytes = 0
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        self.size = self._drop_torn_tail()
+
+    def _drop_torn_tail(self) -> int:
+        """Cut what a killed process left of its last line: a record ends in a newline. Returns the size."""
+        size = os.fstat(self._fd).st_size
+        end = size
+        while end:
+            start = max(0, end - (1 << 16))
+            newline = os.pread(self._fd, end - start, start).rfind(b"\n")
+            if newline >= 0:
+                end = start + newline + 1
+                break
+            end = start
+        if end < size:
+            self.dropped_bytes = size - end
+            os.ftruncate(self._fd, end)
+            os.fsync(self._fd)
+        return end
+
+    def append(self, lines: bytes) -> None:
+        """Write and sync; on failure the file is cut back to its last whole record and OSError is raised."""
+        try:
+            view = memoryview(lines)
+            while view:
+                view = view[os.write(self._fd, view) :]
+            os.fsync(self._fd)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._fd, self.size)
+            raise
+        self.size += len(lines)
+
+    def read_at(self, offset: int) -> dict[str, Any]:
+        """The record that starts at a byte offset."""
+        with self.path.open("rb") as file:
+            file.seek(offset)
+            record: dict[str, Any] = json.loads(file.readline())
+            return record
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+def read_records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (byte offset, record) of a records file, one at a time; a last line still being written is passed over.
+
+    Raises:
+        BadInput: a line is not a record; file and line are named.
+    """
+    if not path.exists():
+        return
+    offset = 0
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.endswith(b"\n"):
+                return
+            try:
+                record = json.loads(line)
+            except ValueError:
+                record = None
+            if not isinstance(record, dict):
+                raise BadInput(
+                    f"{path}:{number}: not a record: something else changed this file; mend or remove the line"
+                )
+            yield offset, record
+            offset += len(line)
+
+
+def write_atomically(path: Path, lines: Iterable[bytes]) -> None:
+    """Replace a file by way of a synced temporary one beside it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.writelines(lines)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
