@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 
 from harness.models.checkpoint import open_checkpoint
+from harness.models.decoder import Decoder, Row
 from harness.models.hf import HFModel, end_of_turn
+from harness.models.slots import LENGTH_STEP, SlotCache
 from tasks.conversation import Completion, Message, Settings
-from tasks.errors import BadInput
+from tasks.errors import BadInput, RunStopped
 
 
 def opened(folder: Path, template: Path | None = None) -> HFModel:
@@ -223,3 +225,104 @@ def test_a_fingerprint_changes_with_a_single_weight(checkpoint: Path, tmp_path: 
     weights[-1] ^= 1
     (folder / "model.safetensors").write_bytes(weights)
     assert open_checkpoint(str(folder)).fingerprint() != before
+
+
+def test_what_breaks_while_generating_reaches_everyone_who_waits(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(self: Decoder) -> list[Row]:
+        raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    model = opened(checkpoint)
+    monkeypatch.setattr(Decoder, "step", breaks)
+    with pytest.raises(RunStopped, match="lower --max-new-tokens"):
+        answers(model, ["Hi", "Ho"], Settings(8))
+    monkeypatch.undo()
+    assert answers(model, ["Hi"], Settings(2))[0].completion_tokens == 2
+    model.close()
+
+
+def test_an_attention_that_slots_do_not_reproduce_is_refused(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Positions off by one are what a model does that counts them itself, from the padding.
+    monkeypatch.setattr(Row, "position", property(lambda row: len(row.prompt) + len(row.tokens)))
+    with pytest.raises(BadInput, match="its attention needs more than a mask and positions"):
+        opened(checkpoint)
+
+
+def test_weights_that_are_not_numbers_are_refused(checkpoint: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    folder = tmp_path / "ckpt"
+    shutil.copytree(checkpoint, folder)
+    weights = load_file(folder / "model.safetensors")
+    weights["model.layers.1.mlp.down_proj.weight"][0, 0] = float("nan")
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(BadInput, match="not finite numbers"):
+        opened(folder)
+
+
+def test_every_stop_token_of_the_generation_config_counts(checkpoint: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "ckpt"
+    shutil.copytree(checkpoint, folder)
+    config = json.loads((folder / "generation_config.json").read_text())
+    config["eos_token_id"] = [config["eos_token_id"], 65]
+    (folder / "generation_config.json").write_text(json.dumps(config))
+    model = opened(folder)
+    assert len(model.describe()["stop_tokens"]) == 3
+    model.close()
+
+
+def test_an_adapter_brings_its_own_template(
+    checkpoint: Path, make_checkpoint: Callable[..., Path], tmp_path: Path
+) -> None:
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    base = make_checkpoint(template=None)
+    config = LoraConfig(r=2, target_modules=["q_proj"], task_type="CAUSAL_LM")
+    get_peft_model(AutoModelForCausalLM.from_pretrained(base), config).save_pretrained(tmp_path)
+    AutoTokenizer.from_pretrained(checkpoint).save_pretrained(tmp_path)
+    model = opened(tmp_path)
+    assert answers(model, ["Hi"], Settings(2))[0].error is None
+    model.close()
+
+
+def test_buffers_stay_within_the_budget_that_the_rows_keep_to() -> None:
+    import torch
+
+    cache = SlotCache()
+    for rows, length in ((60, 60), (3, 1300), (17, 230), (1, 4000), (33, 120)):
+        cache.reserve(rows, length, budget=4096)
+        cache.prefill(0, rows, 1)
+        keys = torch.zeros((rows, 1, 1, 1))
+        cache.update(keys, keys, 0)
+        held = cache._keys[0].shape[0] * cache._keys[0].shape[2]
+        assert held <= max(4096, rows * -(-length // LENGTH_STEP) * LENGTH_STEP)
+
+
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [
+        ("{{ raise_exception('only one turn') }}", "does not render"),
+        ("{{ unknown.thing.deep }}", "does not render"),
+        ("{% for", "does not render"),
+    ],
+)
+def test_a_template_that_does_not_render_is_refused(checkpoint: Path, tmp_path: Path, template: str, said: str) -> None:
+    file = tmp_path / "bad.jinja"
+    file.write_text(template)
+    with pytest.raises(BadInput, match=said):
+        opened(checkpoint, file)
+
+
+def test_a_conversation_that_can_not_be_put_to_the_model_has_a_reason(checkpoint: Path, tmp_path: Path) -> None:
+    file = tmp_path / "short.jinja"
+    file.write_text(
+        "{% if messages[0].content == 'no' %}{{ raise_exception('I will not') }}{% endif %}{{ messages[0].content }}"
+    )
+    model = opened(checkpoint, file)
+    refused, odd, fine = answers(model, ["no", "lone \ud800", "yes"], Settings(2))
+    model.close()
+    assert (refused.finish, odd.finish) == ("missing", "missing")
+    assert "I will not" in str(refused.error)
+    assert fine.error is None
