@@ -120,7 +120,7 @@ def main() -> None:
     ways = {
         "ours": (ours, encoded),
         "one by one": (static(1), few),
-        **{f"static, {size} rows": (static(size), encoded) for size in (16, 32, 64)},
+        **{f"static, {size} rows": (static(size), encoded) for size in (32, 64)},
         "lm-eval, 32 rows": (lm_eval(32), encoded),
     }
     modes = {"fixed": (f"{FIXED} tokens each", FIXED), "natural": (f"natural lengths, at most {CAP}", None)}

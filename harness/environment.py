@@ -10,6 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from harness.hardware import usable_cpus
+
 LIBRARIES = ("bench", "numpy", "pandas", "scipy", "torch", "transformers", "safetensors", "peft")
 
 
@@ -20,7 +22,7 @@ def environment() -> dict[str, Any]:
         "libraries": {name: found for name in LIBRARIES if (found := _version(name))},
         "platform": platform.platform(),
         "processor": _processor(),
-        "cpus": len(os.sched_getaffinity(0)),
+        "cpus": usable_cpus(),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "git_commit": _commit(),
     }

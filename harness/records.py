@@ -87,6 +87,15 @@ def read_records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             offset += len(line)
 
 
+def sync_directory(path: Path) -> None:
+    """Make durable which files a folder holds; syncing a new file alone does not."""
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
 def write_atomically(path: Path, lines: Iterable[bytes]) -> None:
     """Replace a file by way of a synced temporary one beside it."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -96,5 +105,6 @@ def write_atomically(path: Path, lines: Iterable[bytes]) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+        sync_directory(path.parent)
     finally:
         temporary.unlink(missing_ok=True)

@@ -25,7 +25,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
-from harness.records import RecordFile, read_records, write_atomically
+from harness.records import RecordFile, read_records, sync_directory, write_atomically
 from judges.judgment import Judgment, JudgmentKey
 from tasks.conversation import Answer, AnswerKey
 from tasks.errors import BadInput, RunStopped
@@ -53,6 +53,7 @@ class RunStore:
             "answers": RecordFile(directory / RECORDS[0]),
             "judgments": RecordFile(directory / RECORDS[1]),
         }
+        sync_directory(directory)
         self.answered: dict[AnswerKey, int] = {}
         self.judged: set[JudgmentKey] = set()
         self._load_keys()

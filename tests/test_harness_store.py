@@ -69,12 +69,11 @@ def test_many_records_share_a_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         syncs += 1
         sync(fd)
 
-    monkeypatch.setattr("harness.records.os.fsync", counted)
-
     async def add() -> None:
         await asyncio.gather(*(store.add_answer(answer(f"i{n}")) for n in range(500)))
 
     with RunStore.open(tmp_path / "run", {}) as store:
+        monkeypatch.setattr("harness.records.os.fsync", counted)
         asyncio.run(add())
     assert syncs <= 3
     assert len(list(read_records(tmp_path / "run" / "answers.jsonl"))) == 500

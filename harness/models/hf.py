@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.hardware import available_memory, usable_cpus
 from harness.models.checkpoint import Checkpoint, open_checkpoint
 from harness.models.embedded import NAME, embedded_checkpoint
 from tasks.conversation import Completion, Message, Settings
@@ -86,7 +87,7 @@ class HFModel:
         device = "cuda" if torch.cuda.is_available() else "cpu"
         dtype = _dtype(torch, device)
         if device == "cpu":
-            torch.set_num_threads(len(os.sched_getaffinity(0)))
+            torch.set_num_threads(usable_cpus())
         self._tokenizer = _load_tokenizer(self._checkpoint.tokenizer_folder, self._template)
         model = _load_weights(self._checkpoint, dtype).to(device).eval()
         try:
@@ -266,17 +267,9 @@ def batch_limits(model: Any) -> tuple[int, int]:
     size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     token_bytes = 2 * config.num_hidden_layers * heads * size * model.dtype.itemsize
     if model.device.type == "cpu":
-        return CPU_ROWS, int(CPU_CACHE_SHARE * _available_memory() / token_bytes)
+        return CPU_ROWS, int(CPU_CACHE_SHARE * available_memory() / token_bytes)
     free, _ = torch.cuda.mem_get_info()
     return GPU_ROWS, int(GPU_CACHE_SHARE * free / token_bytes)
-
-
-def _available_memory() -> int:
-    """Bytes that could be had without swapping."""
-    for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
 
 
 def _out_of_order(error: BaseException) -> str:
