@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -26,8 +25,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code: 0 done, 2 usage or bad input, 4 the run is incomplete."""
     arguments = _parser().parse_args(argv)
     if intruder := _intruder():
-        _complain(intruder)
+        print(f"bench: {intruder}", file=sys.stderr)
         return 2
+    from harness.printing import say
     from tasks.errors import BenchError
 
     with contextlib.suppress(ValueError):  # only a main thread may say what a signal does
@@ -38,24 +38,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BenchError as error:
         if arguments.debug:
             raise
-        _complain(str(error))
+        say(f"bench: {error}")
         return error.exit_code
     except KeyboardInterrupt:
-        _complain("stopped; what is stored is kept, and the same command goes on from there")
+        say("bench: stopped; what is stored is kept, and the same command goes on from there")
         return 4
-
-
-def _complain(message: str) -> None:
-    with contextlib.suppress(BrokenPipeError):
-        print(f"bench: {message}", file=sys.stderr)
-
-
-def _print(text: str) -> None:
-    """Print on stdout. A reader that has gone (`bench show | head`) changes nothing about the exit code."""
-    try:
-        print(text, flush=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _intruder() -> str | None:
@@ -73,13 +60,14 @@ def _intruder() -> str | None:
 
 def _run(arguments: argparse.Namespace) -> int:
     from harness.config import load_config
+    from harness.printing import say
     from harness.run import run
 
     own = {"command", "config", "json", "quiet", "debug"}
     flags = {key: value for key, value in vars(arguments).items() if key not in own and value is not None}
     result = run(load_config(arguments.config, flags), quiet=arguments.quiet)
     if result.failure:
-        _complain(f"{result.failure}; the same command tries them again")
+        say(f"bench: {result.failure}; the same command tries them again")
     return _print_result(result, arguments)
 
 
@@ -90,12 +78,14 @@ def _show(arguments: argparse.Namespace) -> int:
 
 
 def _print_result(result: RunResult, arguments: argparse.Namespace) -> int:
+    from harness.printing import print_line
+
     if arguments.json:
-        _print(json.dumps(result.as_json()))
+        print_line(json.dumps(result.as_json()), sys.stdout)
     elif not arguments.quiet:
         from reports.terminal import run_table
 
-        _print(run_table(result))
+        print_line(run_table(result), sys.stdout)
     return 0 if result.status == "complete" else 4
 
 
@@ -112,10 +102,12 @@ def _judges(arguments: argparse.Namespace) -> int:
 
 
 def _list(arguments: argparse.Namespace, rows: list[dict[str, str | None]]) -> int:
+    from harness.printing import print_line
+
     if arguments.json:
-        _print(json.dumps({"schema_version": 1, arguments.what: rows}))
+        print_line(json.dumps({"schema_version": 1, arguments.what: rows}), sys.stdout)
     else:
-        _print("\n".join(f"{row['name']:14}{row['about']}" for row in rows))
+        print_line("\n".join(f"{row['name']:14}{row['about']}" for row in rows), sys.stdout)
     return 0
 
 

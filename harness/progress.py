@@ -9,19 +9,10 @@ import time
 from collections.abc import AsyncIterator
 
 from harness.engine import Tally
+from harness.printing import say
 
 PLAIN_EVERY_S = 10.0
 LIVE_EVERY_S = 0.5
-
-
-def say(message: str) -> None:
-    """A message for people. Nobody reading any more is no reason to stop a run."""
-    with contextlib.suppress(BrokenPipeError):
-        print(message, file=sys.stderr, flush=True)
-
-
-def say_nothing(_: str) -> None:
-    """`say`, for --quiet."""
 
 
 def progress_line(tally: Tally) -> str:

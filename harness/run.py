@@ -14,7 +14,8 @@ from harness.config import RunConfig
 from harness.engine import Engine, Tally
 from harness.environment import environment
 from harness.plan import Plan, make_plan
-from harness.progress import say, say_nothing, shown
+from harness.printing import say, say_nothing
+from harness.progress import shown
 from harness.results import RunResult, read_result
 from harness.store import MANIFEST, SCHEMA_VERSION, RunStore, read_manifest
 from tasks.errors import BadInput, RunStopped

@@ -135,12 +135,12 @@ def test_a_category_of_one_turn_items_is_shown_beside_the_others(
     assert "one turn" in out
 
 
-def test_a_reader_that_goes_away_does_not_change_the_exit_code(shared_data: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("reader", ["true", "head -1"])
+def test_a_reader_that_goes_away_does_not_change_the_exit_code(shared_data: Path, tmp_path: Path, reader: str) -> None:
     artifact = shared_data / "jailbreakbench" / "PAIR" / "gpt-4-0125-preview.json"
-    command = f"{sys.executable} {ROOT}/bench.py run --model answers:{artifact} --out {tmp_path}/run 2>&1"
-    done = subprocess.run(
-        ["bash", "-c", f"{command} | true; exit ${{PIPESTATUS[0]}}"], check=False, capture_output=True
-    )
+    command = f"{sys.executable} {ROOT}/bench.py run --model answers:{artifact} --out {tmp_path}/run"
+    piped = f"{command} 2>&1 | {reader}; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", piped], check=False, capture_output=True)
     assert done.returncode == 0
     assert (tmp_path / "run" / "scores.json").exists()
 
