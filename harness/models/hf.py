@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 CPU_ROWS = 64
-"""Conversations at once on a CPU: more of them gain little (benchmarks/generation.py)."""
+"""Conversations at once on a CPU, where memory for their keys and values allows."""
 GPU_ROWS = 256
 LINEAGE = "lineage.json"
 """How a checkpoint was made, where its trainer wrote it down."""
