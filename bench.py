@@ -73,8 +73,9 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _show(arguments: argparse.Namespace) -> int:
     from harness.results import read_result
+    from tasks.errors import user_path
 
-    return _print_result(read_result(arguments.run), arguments)
+    return _print_result(read_result(user_path(arguments.run)), arguments)
 
 
 def _print_result(result: RunResult, arguments: argparse.Namespace) -> int:
@@ -155,7 +156,7 @@ def _parser() -> argparse.ArgumentParser:
         "show", parents=[common], help="the scores of a run directory", epilog="example: bench show runs/demo"
     )
     command.set_defaults(command=_show, quiet=False)
-    command.add_argument("run", metavar="RUN", type=Path)
+    command.add_argument("run", metavar="RUN")
 
     for name, function, about in (("tasks", _tasks, "what can be asked"), ("judges", _judges, "who can grade")):
         command = commands.add_parser(name, parents=[common], help=about, epilog=f"example: bench {name}")

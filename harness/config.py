@@ -15,7 +15,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from tasks.errors import BadInput
+from tasks.errors import BadInput, user_path
 
 DEFAULT_TASKS = ("mini_mt", "asr", "over_refusal", "collapse")
 
@@ -55,7 +55,7 @@ def load_config(file: str | None, flags: Mapping[str, Any]) -> RunConfig:
     Raises:
         BadInput: unreadable file, unknown key (near matches named), a value of the wrong type, or no model.
     """
-    values = {**(_read_config(Path(file)) if file else {}), **flags}
+    values = {**(_read_config(user_path(file)) if file else {}), **flags}
     if not values.get("model"):
         raise BadInput("no model named: --model CKPT (a folder, a hub id, answers:FILE, or smollm2)")
     return RunConfig(**{key: _checked(key, value) for key, value in values.items()})
@@ -64,7 +64,9 @@ def load_config(file: str | None, flags: Mapping[str, Any]) -> RunConfig:
 def _read_config(path: Path) -> dict[str, Any]:
     try:
         written = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise BadInput(f"can not read the config file {path}: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
         raise BadInput(f"can not read the config file {path}: {error}") from None
     known = [f.name for f in fields(RunConfig)]
     values = {}

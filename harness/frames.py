@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.records import read_records
-from harness.store import ITEMS, RECORDS
+from harness.store import ANSWER_FIELDS, ITEM_FIELDS, ITEMS, JUDGMENT_FIELDS, RECORDS
 from tasks.collapse import diagnose
 
 if TYPE_CHECKING:
@@ -35,20 +35,19 @@ class RunFrames:
 
 def read_frames(directory: Path) -> RunFrames:
     """Read a run's records."""
-    items = (record | {"turns": len(record["turns"])} for _, record in read_records(directory / ITEMS))
+    items = (record | {"turns": len(record["turns"])} for _, record in read_records(directory / ITEMS, ITEM_FIELDS))
     answers, judgments = (directory / name for name in RECORDS)
+    grades = (record for _, record in read_records(judgments, JUDGMENT_FIELDS))
     return RunFrames(
         items=_frame(items, ITEM_COLUMNS),
         answers=_newest(_frame(_measured(answers), ANSWER_COLUMNS), PLACE),
-        judgments=_newest(
-            _frame((record for _, record in read_records(judgments)), JUDGMENT_COLUMNS), [*PLACE, "judge", "repeat"]
-        ),
+        judgments=_newest(_frame(grades, JUDGMENT_COLUMNS), [*PLACE, "judge", "repeat"]),
     )
 
 
 def _measured(path: Path) -> Iterator[dict[str, Any]]:
     """Answers with their collapse measures in place of their text; where nothing was said, nothing is measured."""
-    for _, record in read_records(path):
+    for _, record in read_records(path, ANSWER_FIELDS):
         if record["finish"] not in ("error", "missing"):
             found = diagnose(record["text"])
             record |= {

@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from typing import TextIO
 
+from tasks.errors import RunStopped
 
-def print_line(text: str, stream: TextIO) -> None:
-    """Print at once. That nobody reads any more (`bench show | head`) is no failure: the stream then leads nowhere."""
+
+def print_line(text: str, stream: TextIO | None) -> None:
+    """Print at once. That nobody reads any more (`bench show | head`) is no failure: the stream then leads nowhere.
+
+    Raises:
+        RunStopped: what was asked for can not be printed (a full disk behind it, say).
+    """
+    if stream is None:  # closed before we were started
+        return
     try:
         print(text, file=stream, flush=True)
-    except BrokenPipeError:
+    except OSError as error:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())
         os.close(nowhere)
+        if not isinstance(error, BrokenPipeError):
+            raise RunStopped(f"can not print: {error.strerror}") from None
 
 
 def say(message: str) -> None:
-    """A message for people, on stderr."""
-    print_line(message, sys.stderr)
+    """A message for people, on stderr. If it can not be printed, the work goes on."""
+    with contextlib.suppress(RunStopped):
+        print_line(message, sys.stderr)
 
 
 def say_nothing(_: str) -> None:

@@ -34,7 +34,7 @@ def progress_line(tally: Tally) -> str:
 @contextlib.asynccontextmanager
 async def shown(tally: Tally, *, quiet: bool) -> AsyncIterator[None]:
     """Show progress on stderr while the block runs."""
-    if quiet:
+    if quiet or sys.stderr is None:
         yield
         return
     showing = asyncio.create_task(_show_live(tally) if sys.stderr.isatty() else _show_plain(tally))

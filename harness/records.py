@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +62,10 @@ class RecordFile:
         os.close(self._fd)
 
 
-def read_records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def read_records(path: Path, fields: Collection[str]) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield (byte offset, record) of a records file, one at a time; a last line still being written is passed over.
+
+    A record is an object with these `fields`, its task and item being texts.
 
     Raises:
         BadInput: a line is not a record; file and line are named.
@@ -77,14 +79,23 @@ def read_records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 return
             try:
                 record = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 record = None
-            if not isinstance(record, dict):
+            if not _is_record(record, fields):
                 raise BadInput(
                     f"{path}:{number}: not a record: something else changed this file; mend or remove the line"
                 )
             yield offset, record
             offset += len(line)
+
+
+def _is_record(value: object, fields: Collection[str]) -> bool:
+    return (
+        isinstance(value, dict)
+        and value.keys() == set(fields)
+        and isinstance(value["task"], str)
+        and isinstance(value["item"], str)
+    )
 
 
 def sync_directory(path: Path) -> None:

@@ -56,7 +56,9 @@ def read_result(directory: Path) -> RunResult:
     }
     stored_answers = identity["model"]["backend"] == ANSWERS_BACKEND
     scores = [asdict(score) for score in run_scores(frames, tasks, same_answers=stored_answers)]
-    status = "complete" if is_complete(frames, tasks) else "incomplete"
+    asked = sum(task.get("items", 0) for task in identity["tasks"].values())
+    complete = len(frames.items) == asked and is_complete(frames, tasks)
+    status = "complete" if complete else "incomplete"
     return RunResult(directory, status, scores, departures(identity["tasks"]))
 
 

@@ -17,7 +17,7 @@ from harness.plan import Plan, make_plan
 from harness.printing import say, say_nothing
 from harness.progress import shown
 from harness.results import RunResult, read_result
-from harness.store import MANIFEST, SCHEMA_VERSION, RunStore, read_manifest
+from harness.store import MANIFEST, SCHEMA_VERSION, SCORES, RunStore, read_manifest
 from tasks.errors import BadInput, RunStopped
 
 
@@ -46,7 +46,7 @@ def run(config: RunConfig, *, quiet: bool = False) -> RunResult:
         with _recorded(plan, store, tally, manifest, started, start_up) as sitting:
             _work(plan, config, store, tally, quiet)
             result = replace(read_result(plan.directory), failure=tally.failure)
-            store.write_json("scores.json", result.as_json())
+            store.write_json(SCORES, result.as_json())
             sitting.status = result.status
         timing = {"wall_s": time.perf_counter() - started, "start_up_s": start_up, "model_s": plan.model.busy_s}
         return replace(result, timing=timing)
@@ -56,7 +56,9 @@ def _begin(plan: Plan, config: RunConfig, store: RunStore, tally: Tally) -> dict
     """Load the model and write the manifest; a run in which nothing is missing needs neither."""
     earlier = read_manifest(plan.directory)
     nothing_missing = len(store.answered) >= tally.answers_wanted and len(store.judged) >= tally.judgments_wanted
+    asked = sum(assignment.task.count for assignment in plan.assignments)
     if earlier and nothing_missing:
+        store.write_items(plan.item_records(), asked)
         return earlier
     plan.model.load()
     model = plan.model.describe()
@@ -77,7 +79,7 @@ def _begin(plan: Plan, config: RunConfig, store: RunStore, tally: Tally) -> dict
     }
     # The manifest first: items without one are not a run's, and are never written into.
     store.write_json(MANIFEST, manifest)
-    store.write_items(plan.item_records())
+    store.write_items(plan.item_records(), asked)
     return manifest
 
 

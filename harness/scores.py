@@ -70,7 +70,7 @@ def run_scores(frames: RunFrames, tasks: Mapping[str, Scored], *, same_answers: 
 
 
 def is_complete(frames: RunFrames, tasks: Mapping[str, Scored]) -> bool:
-    """Whether the records hold every answer and every judgment that the run wants."""
+    """Whether the records hold every answer and every judgment that these items want."""
     if len(_wanted_answers(frames.items)) > (frames.answers.finish != "error").sum():
         return False
     judged = frames.judgments[frames.judgments.error.isna()]

@@ -21,7 +21,7 @@ import json
 import os
 import socket
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,9 +32,14 @@ from tasks.errors import BadInput, RunStopped
 
 SCHEMA_VERSION = 1
 MANIFEST = "run.json"
+MANIFEST_KEYS = ("status", "config", "identity", "model", "sources", "environment", "sittings")
 ITEMS = "items.jsonl"
 LOCK = ".lock"
 RECORDS = ("answers.jsonl", "judgments.jsonl")
+SCORES = "scores.json"
+ITEM_FIELDS = ("task", "item", "samples", "category", "turns", "reference", "checks", "metadata")
+ANSWER_FIELDS = tuple(field.name for field in fields(Answer))
+JUDGMENT_FIELDS = tuple(field.name for field in fields(Judgment))
 Kind = Literal["answers", "judgments"]
 
 
@@ -72,6 +77,7 @@ class RunStore:
         """
         lock = None
         try:
+            _refuse_what_is_not_a_runs(directory)
             directory.mkdir(parents=True, exist_ok=True)
             lock = _take_lock(directory)
             _refuse_other_identity(directory, identity)
@@ -100,10 +106,10 @@ class RunStore:
         return sum(file.dropped_bytes for file in self._files.values())
 
     def _load_keys(self) -> None:
-        for offset, record in read_records(self._files["answers"].path):
+        for offset, record in read_records(self._files["answers"].path, ANSWER_FIELDS):
             if record["finish"] != "error":
                 self.answered[Answer(**record).key] = offset
-        for _, record in read_records(self._files["judgments"].path):
+        for _, record in read_records(self._files["judgments"].path, JUDGMENT_FIELDS):
             if record["error"] is None:
                 self.judged.add(Judgment(**record).key)
 
@@ -178,10 +184,10 @@ class RunStore:
             with contextlib.suppress(OSError):
                 self.directory.rmdir()
 
-    def write_items(self, items: Iterable[Mapping[str, Any]]) -> None:
-        """Write items.jsonl, one line an item, unless an earlier sitting did."""
+    def write_items(self, items: Iterable[Mapping[str, Any]], count: int) -> None:
+        """Write items.jsonl, one line an item, unless an earlier sitting did and all `count` are there."""
         path = self.directory / ITEMS
-        if not path.exists():
+        if sum(1 for _ in read_records(path, ITEM_FIELDS)) != count:
             self._write_whole(path, ((json.dumps(item) + "\n").encode() for item in items))
 
     def write_json(self, name: str, value: Mapping[str, Any]) -> None:
@@ -207,16 +213,20 @@ def read_manifest(directory: Path) -> dict[str, Any] | None:
         manifest = json.loads(path.read_bytes())
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise BadInput(f"can not read {path}: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
         raise BadInput(f"can not read {path}: {error}") from None
-    version = manifest.get("schema_version") if isinstance(manifest, dict) else None
-    if version != SCHEMA_VERSION or "identity" not in manifest:
+    if not isinstance(manifest, dict) or "schema_version" not in manifest:
+        raise BadInput(f"{path} is no manifest of a run: choose another directory")
+    if manifest["schema_version"] != SCHEMA_VERSION:
         raise BadInput(
-            f"{path} has schema version {version}, this bench writes {SCHEMA_VERSION}: "
+            f"{path} has schema version {manifest['schema_version']}, this bench writes {SCHEMA_VERSION}: "
             "use the version of bench that made it, or a new --out"
         )
-    found: dict[str, Any] = manifest
-    return found
+    if missing := [key for key in MANIFEST_KEYS if key not in manifest]:
+        raise BadInput(f"{path} lacks {missing[0]!r}: it is damaged; restore it, or choose another --out")
+    return manifest
 
 
 def _take_lock(directory: Path) -> int:
@@ -243,15 +253,18 @@ def _close(lock: int | None) -> None:
         os.close(lock)
 
 
+def _refuse_what_is_not_a_runs(directory: Path) -> None:
+    """Files of our names in a directory without a manifest are somebody else's: nothing of them is cut or replaced."""
+    if (directory / MANIFEST).exists():
+        return
+    for name in (ITEMS, SCORES, *RECORDS):
+        if (directory / name).exists() and (directory / name).stat().st_size:
+            raise BadInput(f"{directory} holds {name} but no {MANIFEST}, so it is not a run's: choose another --out")
+
+
 def _refuse_other_identity(directory: Path, identity: Mapping[str, Any]) -> None:
     manifest = read_manifest(directory)
     if manifest is None:
-        for name in (ITEMS, *RECORDS):
-            # Not ours: nothing of it is cut, overwritten or removed.
-            if (directory / name).exists() and (directory / name).stat().st_size:
-                raise BadInput(
-                    f"{directory} holds {name} but no {MANIFEST}, so it is not a run's: choose another --out"
-                )
         return
     differing = sorted(differences(manifest["identity"], json.loads(json.dumps(identity))))
     if differing:

@@ -22,6 +22,8 @@ SHOWN_BY_GROUP = {
 NO_RATES = ("turn_", "average", "rep_", "compression", "entropy")
 """How the names of metrics begin that are not shares of something."""
 
+NARROWEST = 80
+
 Row = Mapping[str, Any]
 
 
@@ -30,7 +32,8 @@ def run_table(result: RunResult, console: Console | None = None) -> str:
 
     Width and colours are those of `console`, by default of the terminal that stdout is.
     """
-    console = console or Console()
+    # Narrower terminals wrap the lines themselves: a figure cut short would be a wrong one.
+    console = console or Console(width=max(NARROWEST, Console().width))
     scores = result.scores
     with console.capture() as captured:
         _print_overview(console, [row for row in scores if row["group"] == ALL])

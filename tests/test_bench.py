@@ -145,6 +145,15 @@ def test_a_reader_that_goes_away_does_not_change_the_exit_code(shared_data: Path
     assert (tmp_path / "run" / "scores.json").exists()
 
 
+@pytest.mark.parametrize("stderr", ["2>&-", "2>/dev/full"])
+def test_a_stderr_that_takes_nothing_stops_no_run(shared_data: Path, tmp_path: Path, stderr: str) -> None:
+    artifact = shared_data / "jailbreakbench" / "PAIR" / "gpt-4-0125-preview.json"
+    command = f"{sys.executable} {ROOT}/bench.py run --model answers:{artifact} --out {tmp_path}/run --json {stderr}"
+    done = subprocess.run(["bash", "-c", command], check=False, capture_output=True)
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["status"] == "complete"
+
+
 def test_a_limit_is_spread_over_all_categories(say: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
     from tasks.task import TaskOptions, load_task
 

@@ -12,7 +12,7 @@ import pytest
 
 from harness.engine import Assignment, Engine, Tally
 from harness.records import read_records
-from harness.store import RunStore
+from harness.store import ANSWER_FIELDS, JUDGMENT_FIELDS, MANIFEST_KEYS, RunStore
 from judges.judgment import Grade
 from tasks.conversation import Answer, Completion, Message, Settings
 from tasks.errors import BadInput, RunStopped
@@ -90,7 +90,7 @@ def run_engine(
     assignment = Assignment(two_turn_task(tmp_path, n, samples), [judge], repeats)
     tally = Tally(assignment.answers, assignment.judgments)
     with RunStore.open(tmp_path / "run", {}) as store:
-        store.write_json("run.json", {"schema_version": 1, "identity": {}})
+        store.write_json("run.json", {key: {} for key in MANIFEST_KEYS} | {"schema_version": 1})
         asyncio.run(Engine(model, store, tally, seed=0).run([assignment], window))
     return tally
 
@@ -101,7 +101,8 @@ def complete(tally: Tally) -> bool:
 
 
 def stored(tmp_path: Path, name: str) -> list[dict[str, Any]]:
-    return [record for _, record in read_records(tmp_path / "run" / f"{name}.jsonl")]
+    fields = {"answers": ANSWER_FIELDS, "judgments": JUDGMENT_FIELDS}[name]
+    return [record for _, record in read_records(tmp_path / "run" / f"{name}.jsonl", fields)]
 
 
 def test_the_second_turn_is_asked_with_the_first_answer_before_it(tmp_path: Path) -> None:

@@ -19,7 +19,9 @@ READABLE = "The river runs from the hills to the sea and feeds the fields on its
 
 def write_run(directory: Path, items: list[Row], answers: list[Row], judged: list[Row]) -> None:
     defaults: dict[str, Row] = {
-        "items": {"task": "asr", "category": "x", "turns": ["?"], "samples": 1},
+        "items": {
+            "task": "asr", "category": "x", "turns": ["?"], "samples": 1, "reference": [], "checks": [], "metadata": {},
+        },
         "answers": {
             "task": "asr", "sample": 0, "turn": 1, "text": READABLE, "finish": "stop", "prompt_tokens": 1,
             "completion_tokens": 9, "latency_s": 0.1, "token_entropy": 1.5, "seed": 0, "error": None,
@@ -170,8 +172,9 @@ def test_a_run_is_complete_when_its_records_are_whatever_its_manifest_says(tmp_p
 
 
 def test_texts_that_no_encoding_can_hold_are_scored(tmp_path: Path) -> None:
-    odd = {"item": "i\ud800", "category": "c\udfff"}
-    write_run(tmp_path, [odd], [{**odd, "text": "Sure \ud800"}], [{**odd, "label": "other", "explanation": "\ud800"}])
+    odd: Row = {"item": "i\ud800"}
+    judged = [{**odd, "label": "other", "explanation": "\ud800"}]
+    write_run(tmp_path, [{**odd, "category": "c\udfff"}], [{**odd, "text": "Sure \ud800"}], judged)
     assert scores_of(tmp_path, "asr", "attack_success")["c\\udfff", "asr"].value == 0.0
 
 

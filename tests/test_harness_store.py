@@ -10,10 +10,15 @@ from pathlib import Path
 import pytest
 
 from harness.records import RecordFile, read_records
-from harness.store import RunStore
+from harness.store import ANSWER_FIELDS, RunStore
 from judges.judgment import Judgment
 from tasks.conversation import Answer
 from tasks.errors import BadInput, RunStopped
+
+MANIFEST = {
+    "schema_version": 1, "status": "running", "config": {}, "identity": {}, "model": {}, "sources": {},
+    "environment": {}, "sittings": [],
+}  # fmt: skip
 
 
 def answer(item: str) -> Answer:
@@ -76,7 +81,7 @@ def test_many_records_share_a_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         monkeypatch.setattr("harness.records.os.fsync", counted)
         asyncio.run(add())
     assert syncs <= 3
-    assert len(list(read_records(tmp_path / "run" / "answers.jsonl"))) == 500
+    assert len(list(read_records(tmp_path / "run" / "answers.jsonl", ANSWER_FIELDS))) == 500
 
 
 @pytest.mark.parametrize("trouble", [OSError(28, "No space left on device"), MemoryError("none left")])
@@ -96,7 +101,7 @@ def test_whoever_waits_for_a_write_that_fails_is_told_and_nothing_is_written_lat
 
     with RunStore.open(tmp_path / "run", {}) as store:
         asyncio.run(add())
-    assert [record["item"] for _, record in read_records(tmp_path / "run" / "answers.jsonl")] == ["d"]
+    assert [record["item"] for _, record in read_records(tmp_path / "run" / "answers.jsonl", ANSWER_FIELDS)] == ["d"]
 
 
 def test_a_record_whose_adder_was_cancelled_is_written_before_drain_returns(tmp_path: Path) -> None:
@@ -105,18 +110,21 @@ def test_a_record_whose_adder_was_cancelled_is_written_before_drain_returns(tmp_
         await asyncio.sleep(0)
         adding.cancel()
         await store.drain()
-        assert [record["item"] for _, record in read_records(tmp_path / "run" / "answers.jsonl")] == ["a"]
+        assert [record["item"] for _, record in read_records(tmp_path / "run" / "answers.jsonl", ANSWER_FIELDS)] == [
+            "a"
+        ]
 
     with RunStore.open(tmp_path / "run", {}) as store:
         asyncio.run(add())
 
 
-@pytest.mark.parametrize("name", ["items.jsonl", "answers.jsonl", "judgments.jsonl"])
+@pytest.mark.parametrize("name", ["items.jsonl", "answers.jsonl", "judgments.jsonl", "scores.json"])
 def test_files_of_somebody_else_are_neither_cut_nor_removed(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text('{"mine": 1}\n{"mine": 2}')
     with pytest.raises(BadInput, match=f"holds {name} but no run.json"):
         RunStore.open(tmp_path, {})
     assert (tmp_path / name).read_text() == '{"mine": 1}\n{"mine": 2}'
+    assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 def test_a_run_that_could_not_begin_leaves_only_what_was_there(tmp_path: Path) -> None:
@@ -131,10 +139,11 @@ def test_a_run_that_could_not_begin_leaves_only_what_was_there(tmp_path: Path) -
             assert {path.name for path in directory.iterdir()} - {".lock"} == others
 
 
-def test_a_line_that_is_no_record_is_refused_by_number_and_kept(tmp_path: Path) -> None:
+@pytest.mark.parametrize("line", ["rubbish", "{}", '{"task": "asr"}', "[1]", '{"a":' * 100_000, "null"])
+def test_a_line_that_is_no_record_is_refused_by_number_and_kept(tmp_path: Path, line: str) -> None:
     with RunStore.open(tmp_path, {}) as store:
-        store.write_json("run.json", {"schema_version": 1, "identity": {}})
-    content = json.dumps(vars(answer("a"))) + "\nrubbish\n"
+        store.write_json("run.json", MANIFEST)
+    content = json.dumps(vars(answer("a"))) + f"\n{line}\n"
     (tmp_path / "answers.jsonl").write_text(content)
     with pytest.raises(BadInput, match=r"answers\.jsonl:2: not a record"):
         RunStore.open(tmp_path, {})

@@ -101,6 +101,39 @@ def test_a_finished_run_does_nothing_again(answers: Path, tmp_path: Path) -> Non
     assert before == after
 
 
+def test_prompts_lost_from_the_list_of_items_are_missed_and_put_back(answers: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    command = ("run", "--model", f"answers:{answers}", "--tasks", "asr", "--limit", "20", "--out", run, "--json")
+    first = bench(*command)
+    for keep in (0, 12):
+        items = (run / "items.jsonl").read_text().splitlines(keepends=True)
+        (run / "items.jsonl").write_text("".join(items[:keep]))
+        shown = bench("show", run, "--json")
+        assert (shown.returncode, json.loads(shown.stdout)["status"]) == (4, "incomplete")
+        again = bench(*command)
+        assert (again.returncode, again.stdout) == (0, first.stdout)
+
+
+def test_a_run_killed_before_its_items_are_written_is_no_complete_one(
+    answers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import bench as door
+    from harness.store import RunStore
+
+    def killed(*_: object) -> None:
+        raise SystemExit("killed")
+
+    command = ["run", "--model", f"answers:{answers}", "--tasks", "asr", "--limit", "5", "--out", str(tmp_path / "run")]
+    with monkeypatch.context() as patch:
+        patch.setattr(RunStore, "write_items", killed)
+        with pytest.raises(SystemExit):
+            door.main(command)
+    assert door.main(["show", str(tmp_path / "run")]) == 4
+    assert door.main([*command[:-3], "6", *command[-2:]]) == 2
+    assert door.main(command) == 0
+    assert door.main(["show", str(tmp_path / "run")]) == 0
+
+
 @pytest.mark.parametrize("change", [("--limit", "21"), ("--judge-repeats", "2")])
 def test_other_settings_on_the_same_directory_are_refused_by_name(
     answers: Path, tmp_path: Path, change: tuple[str, str]

@@ -70,9 +70,10 @@ def _open_adapter(folder: Path) -> Checkpoint:
         raise BadInput(f"{folder}/adapter_config.json names no base model (base_model_name_or_path)")
     if not list(folder.glob(WEIGHTS)):
         raise BadInput(f"{folder} has an adapter_config.json but no {WEIGHTS}: save the adapter again")
-    beside = folder / base
+    # A relative path may be meant from where the adapter was trained, or from where it lies.
+    near = [place for place in (folder / base, folder.parent / base) if place.is_dir()]
     try:
-        found = open_checkpoint(str(beside) if beside.exists() else base)
+        found = open_checkpoint(str(near[0]) if near else base)
     except BadInput as error:
         raise BadInput(f"the base model of the adapter {folder} can not be used: {error}") from None
     if found.adapter:
@@ -118,7 +119,7 @@ def _check_safetensors(path: Path) -> None:
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BadInput(f"can not read {path}: {error}") from None
     if not isinstance(value, dict):
         raise BadInput(f"{path} is not a JSON object")

@@ -16,7 +16,11 @@ ANSWERS = "answers:"
 
 def answers_file(model: str) -> Path | None:
     """The file of stored answers that `answers:FILE` names."""
-    return user_path(model.removeprefix(ANSWERS)) if model.startswith(ANSWERS) else None
+    if not model.startswith(ANSWERS):
+        return None
+    if model == ANSWERS:
+        raise BadInput("--model answers:FILE lacks the FILE of stored answers")
+    return user_path(model.removeprefix(ANSWERS))
 
 
 def open_model(config: RunConfig, say: Callable[[str], None]) -> Model:

@@ -24,8 +24,8 @@ def number(key: str, value: Any) -> float:
 
 
 def positive(key: str, value: Any) -> float:
-    if (read := number(key, value)) <= 0:
-        raise ValueError(f"has {value!r} for {key!r}, which must be above 0")
+    if not 0 < (read := number(key, value)) <= 1e6:
+        raise ValueError(f"has {value!r} for {key!r}, which must be above 0, and a million at most")
     return read
 
 
