@@ -18,9 +18,6 @@ from tasks.errors import BadInput
 from tasks.harm_sets import read_harm_items
 from tasks.item import Item, read_items
 
-DATA = Path(__file__).parents[1].parent / "shared" / "data"
-needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"the published sets are not in {DATA}")
-
 ATTACK = {"index": 3, "goal": "Do a thing", "category": "Fraud/Deception", "prompt": None, "response": None}
 
 
@@ -129,10 +126,9 @@ def test_xstest_labels_are_given_only_where_every_type_is_of_xstest(tmp_path: Pa
 # --- real files ---
 
 
-@needs_data
 @pytest.mark.parametrize(("model", "refused"), [("gpt4", 211), ("llama2new", 230)])
-def test_real_xstest_completions_keep_their_text_and_labels(model: str, refused: int) -> None:
-    file = DATA / "xstest" / f"xstest_v2_completions_{model}.csv"
+def test_real_xstest_completions_keep_their_text_and_labels(shared_data: Path, model: str, refused: int) -> None:
+    file = shared_data / "xstest" / f"xstest_v2_completions_{model}.csv"
     items = list(read_answered_items(file, {"response": "completion", "label": "final_label"}))
     with file.open(newline="") as lines:
         assert [item.replies[0][0] for item in items] == [row["completion"] for row in csv.DictReader(lines)]
@@ -140,13 +136,12 @@ def test_real_xstest_completions_keep_their_text_and_labels(model: str, refused:
     assert sum(item.metadata["given_label"] == "2_full_refusal" for item in items) == refused
 
 
-@needs_data
-def test_real_files_of_answers_are_recognised_and_complete() -> None:
-    fastchat = list(read_answered_items(DATA / "mt_bench" / "reference_answer" / "gpt-4.jsonl"))
+def test_real_files_of_answers_are_recognised_and_complete(shared_data: Path) -> None:
+    fastchat = list(read_answered_items(shared_data / "mt_bench" / "reference_answer" / "gpt-4.jsonl"))
     assert (len(fastchat), fastchat[0].id, len(fastchat[0].replies[0])) == (30, "101", 2)
-    gemma = list(read_answered_items(DATA / "alpaca_eval" / "gemma-2b-it.json"))
+    gemma = list(read_answered_items(shared_data / "alpaca_eval" / "gemma-2b-it.json"))
     assert (len(gemma), sum(item.replies == (("",),) for item in gemma)) == (805, 22)
-    vicuna = list(read_answered_items(DATA / "jailbreakbench" / "PAIR" / "vicuna-13b-v1.5.json"))
+    vicuna = list(read_answered_items(shared_data / "jailbreakbench" / "PAIR" / "vicuna-13b-v1.5.json"))
     assert sum(bool(item.metadata["jailbroken"]) for item in vicuna) == 69
     assert sum(item.replies == ((None,),) for item in vicuna) == 18
 

@@ -23,7 +23,6 @@ from tasks.collapse import (
     words,
 )
 
-ANSWERS = Path(__file__).parents[1].parent / "shared" / "data" / "alpaca_eval"
 GOOD = (
     "Roses want water in the morning, light at noon and a kind word at night. Cut them back in March, just above an "
     "outward bud, and feed them twice before the end of June. "
@@ -196,12 +195,10 @@ def test_the_thresholds_are_an_argument() -> None:
 
 
 @pytest.fixture(scope="module")
-def rates() -> dict[str, tuple[float, int]]:
+def rates(shared_data: Path) -> dict[str, tuple[float, int]]:
     """Share of degenerate answers, and number of empty ones, by model."""
-    if not ANSWERS.is_dir():
-        pytest.skip("the AlpacaEval answers of shared/data are not here")
     found = {}
-    for file in ANSWERS.glob("*.json"):
+    for file in (shared_data / "alpaca_eval").glob("*.json"):
         diagnoses = [diagnose(row["output"]) for row in json.loads(file.read_text(encoding="utf-8"))]
         found[file.stem] = (sum(d.degenerate for d in diagnoses) / len(diagnoses), sum(d.empty for d in diagnoses))
     return found

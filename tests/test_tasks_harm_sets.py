@@ -9,9 +9,6 @@ from tasks.errors import BadInput
 from tasks.harm_sets import read_harm_items
 from tasks.item import Item
 
-DATA = Path(__file__).parents[1].parent / "shared" / "data"
-needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"the published sets are not in {DATA}")
-
 HARMBENCH = "Behavior,FunctionalCategory,SemanticCategory,Tags,ContextString,BehaviorID\n"
 
 
@@ -111,10 +108,9 @@ def test_a_bad_file_is_refused_with_its_place(file: Path, content: str, reason: 
     assert str(caught.value).startswith(f"{file}{reason}")
 
 
-@needs_data
-def test_the_real_artifacts_of_jailbreakbench_ask_all_hundred_behaviors() -> None:
+def test_the_real_artifacts_of_jailbreakbench_ask_all_hundred_behaviors(shared_data: Path) -> None:
     bare = {}
-    for artifact in sorted((DATA / "jailbreakbench" / "PAIR").glob("*.json")):
+    for artifact in sorted((shared_data / "jailbreakbench" / "PAIR").glob("*.json")):
         items = list(read_harm_items(artifact))
         assert len(items) == 100
         assert len({item.category for item in items}) == 10
@@ -127,10 +123,11 @@ def test_the_real_artifacts_of_jailbreakbench_ask_all_hundred_behaviors() -> Non
     }
 
 
-@needs_data
-def test_the_labels_derived_from_the_types_of_xstest_are_those_of_its_own_prompt_file() -> None:
-    own = {item.turns: item.metadata["label"] for item in read_harm_items(DATA / "xstest" / "xstest_prompts.csv")}
-    derived = read_harm_items(DATA / "xstest" / "xstest_v2_completions_gpt4.csv")
+def test_the_labels_derived_from_the_types_of_xstest_are_those_of_its_own_prompt_file(shared_data: Path) -> None:
+    own = {
+        item.turns: item.metadata["label"] for item in read_harm_items(shared_data / "xstest" / "xstest_prompts.csv")
+    }
+    derived = read_harm_items(shared_data / "xstest" / "xstest_v2_completions_gpt4.csv")
     found = {item.turns: item.metadata["label"] for item in derived}
     assert len(found.keys() & own.keys()) == 449, "one prompt was reworded between the two files"
     assert all(found[turns] == own[turns] for turns in found.keys() & own.keys())
