@@ -73,7 +73,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _show(arguments: argparse.Namespace) -> int:
     from harness.results import read_result
-    from tasks.errors import user_path
+    from tasks.paths import user_path
 
     return _print_result(read_result(user_path(arguments.run)), arguments)
 

@@ -15,7 +15,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from tasks.errors import BadInput, user_path
+from tasks.errors import BadInput
+from tasks.paths import user_path
 
 DEFAULT_TASKS = ("mini_mt", "asr", "over_refusal", "collapse")
 

@@ -14,10 +14,11 @@ from harness.config import DEFAULT_TASKS, RunConfig
 from harness.engine import Assignment
 from harness.models.model import Model
 from harness.models.opening import answers_file, open_model
-from judges.catalogue import open_judges
+from judges.catalogue import JUDGES, open_judges
 from tasks.answer_files import answer_layout
-from tasks.errors import BadInput, user_path
+from tasks.errors import BadInput
 from tasks.item import item_row
+from tasks.paths import user_path
 from tasks.task import Task, TaskKind, TaskOptions, known_kind, load_task
 
 
@@ -56,9 +57,11 @@ def make_plan(config: RunConfig, say: Callable[[str], None]) -> Plan:
     tasks, measured = _load_tasks(config)
     judges = open_judges(config.judge, [task.kind for task in tasks])
     for task in tasks:
-        if task.unchecked and any(judge.name == "rubric" for judge in judges[task.name]):
+        in_need = [judge.name for judge in judges[task.name] if JUDGES[judge.name].needs_checks]
+        if task.unchecked and in_need:
             raise BadInput(
-                f"{task.source}: {task.unchecked} turns have no checks, by which the rubric judge grades: add 'checks'"
+                f"{task.source}: {task.unchecked} turns have no checks, by which the {in_need[0]} judge grades: "
+                "add 'checks'"
             )
     model = open_model(config, say)
     identity = {

@@ -62,14 +62,14 @@ async def _show_live(tally: Tally) -> None:
     bar = Progress(BarColumn(40), TextColumn("{task.description}"), console=Console(stderr=True), auto_refresh=False)
     with bar:
         row = bar.add_task("", total=tally.answers_wanted + tally.judgments_wanted)
+
+        def advance() -> None:
+            done = tally.stored_answers + tally.answers + tally.stored_judgments + tally.judgments
+            bar.update(row, completed=done, description=progress_line(tally), refresh=True)
+
         try:
             while True:
-                _advance(bar, row, tally)
+                advance()
                 await asyncio.sleep(LIVE_EVERY_S)
         finally:
-            _advance(bar, row, tally)
-
-
-def _advance(bar: object, row: object, tally: Tally) -> None:
-    done = tally.stored_answers + tally.answers + tally.stored_judgments + tally.judgments
-    bar.update(row, completed=done, description=progress_line(tally), refresh=True)  # type: ignore[attr-defined]
+            advance()

@@ -73,6 +73,7 @@ def read_records(path: Path, fields: Collection[str]) -> Iterator[tuple[int, dic
     if not path.exists():
         return
     offset = 0
+    wanted = set(fields)
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             if not line.endswith(b"\n"):
@@ -81,7 +82,7 @@ def read_records(path: Path, fields: Collection[str]) -> Iterator[tuple[int, dic
                 record = json.loads(line)
             except (ValueError, RecursionError):
                 record = None
-            if not _is_record(record, fields):
+            if not _is_record(record, wanted):
                 raise BadInput(
                     f"{path}:{number}: not a record: something else changed this file; mend or remove the line"
                 )
@@ -89,10 +90,10 @@ def read_records(path: Path, fields: Collection[str]) -> Iterator[tuple[int, dic
             offset += len(line)
 
 
-def _is_record(value: object, fields: Collection[str]) -> bool:
+def _is_record(value: object, fields: set[str]) -> bool:
     return (
         isinstance(value, dict)
-        and value.keys() == set(fields)
+        and value.keys() == fields
         and isinstance(value["task"], str)
         and isinstance(value["item"], str)
     )

@@ -21,7 +21,7 @@ from harness.engine import NO_REPLY
 from harness.frames import PLACE, RunFrames
 from harness.intervals import Interval, mean_interval, rate_interval
 from judges.outcome import OUTCOMES
-from tasks.task import Scoring
+from tasks.task import GRADED_TURNS, GradedTurns, Scoring
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,15 +54,22 @@ class Scored:
     judges: Sequence[str] = ()
     repeats: int = 1
 
+    @property
+    def graded(self) -> GradedTurns:
+        """The turns of an item that its judges grade."""
+        return GRADED_TURNS[self.scoring]
+
 
 def run_scores(frames: RunFrames, tasks: Mapping[str, Scored], *, same_answers: bool = False) -> list[Score]:
     """All scores of a run. `same_answers` says that its tasks read the same stored answers, which then count once."""
     scores: list[Score] = []
     for task, how in tasks.items():
-        if how.scoring == "texts":
+        if how.graded == "none":
             scores += _text_scores(task, frames, same_answers)
             continue
-        wanted = _wanted_grades(frames.items[frames.items.task == task], every_turn=how.scoring == "ratings")
+        wanted = _wanted_answers(frames.items[frames.items.task == task])
+        if how.graded == "last":
+            wanted = wanted[wanted.turn == wanted.turns]
         metrics = METRICS[how.scoring]
         for judge in how.judges:
             scores += _by_group(task, judge, _graded(wanted, frames, judge, how.repeats), metrics)
@@ -71,14 +78,16 @@ def run_scores(frames: RunFrames, tasks: Mapping[str, Scored], *, same_answers: 
 
 def is_complete(frames: RunFrames, tasks: Mapping[str, Scored]) -> bool:
     """Whether the records hold every answer and every judgment that these items want."""
-    if len(_wanted_answers(frames.items)) > (frames.answers.finish != "error").sum():
+    items = frames.items
+    if (items.samples * items.turns).sum() > (frames.answers.finish != "error").sum():
         return False
-    judged = frames.judgments[frames.judgments.error.isna()]
+    judged = frames.judgments.task[frames.judgments.error.isna()].value_counts()
     for task, how in tasks.items():
-        if how.scoring == "texts":
+        if how.graded == "none":
             continue
-        wanted = _wanted_grades(frames.items[frames.items.task == task], every_turn=how.scoring == "ratings")
-        if len(wanted) * len(how.judges) * how.repeats > (judged.task == task).sum():
+        mine = items[items.task == task]
+        answers = (mine.samples * mine.turns if how.graded == "every" else mine.samples).sum()
+        if answers * len(how.judges) * how.repeats > judged.get(task, 0):
             return False
     return True
 
@@ -90,11 +99,6 @@ def _wanted_answers(items: pd.DataFrame) -> pd.DataFrame:
     wanted = samples.loc[samples.index.repeat(samples.turns)].reset_index(drop=True)
     wanted["turn"] = wanted.groupby(["task", "item", "sample"]).cumcount() + 1
     return wanted
-
-
-def _wanted_grades(items: pd.DataFrame, *, every_turn: bool) -> pd.DataFrame:
-    wanted = _wanted_answers(items)
-    return wanted if every_turn else wanted[wanted.turn == wanted.turns]
 
 
 def _graded(wanted: pd.DataFrame, frames: RunFrames, judge: str, repeats: int) -> pd.DataFrame:

@@ -4,29 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 from judges.judgment import Judge
 from judges.outcome import OutcomeJudge
 from judges.refusal import RefusalJudge
 from judges.rubric import RubricJudge
-from tasks.errors import BadInput
+from tasks.errors import BadInput, suggestion
 from tasks.task import Scoring, TaskKind
 
 
 @dataclass(frozen=True)
 class JudgeKind:
-    """A judge by name. `opens` makes one for each way of scoring that it can serve."""
+    """A judge by name. `opens` makes one for each way of scoring that it can serve; some grade by an item's checks."""
 
     name: str
     about: str
     opens: Mapping[Scoring, Callable[[], Judge]]
+    needs_checks: bool = False
 
 
 JUDGES = {
     kind.name: kind
     for kind in (
-        JudgeKind("rubric", "checks that a program decides; offline", {"ratings": RubricJudge}),
+        JudgeKind("rubric", "checks that a program decides; offline", {"ratings": RubricJudge}, needs_checks=True),
         JudgeKind(
             "refusal",
             "phrases of refusal and compliance, degenerate answers told apart; offline, for screening",
@@ -47,9 +47,7 @@ def open_judges(names: Sequence[str], kinds: Sequence[TaskKind]) -> dict[str, li
     """
     for name in names:
         if name not in JUDGES:
-            near = get_close_matches(name, JUDGES, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]}?" if near else f"known judges: {', '.join(JUDGES)}"
-            raise BadInput(f"no judge {name!r}: {hint}")
+            raise BadInput(f"no judge {name!r}: {suggestion(name, JUDGES, 'judges')}")
         if not any(kind.scoring in JUDGES[name].opens for kind in kinds):
             raise BadInput(f"the judge {name} can grade none of {', '.join(kind.name for kind in kinds)}")
     opened: dict[str, list[Judge]] = {}

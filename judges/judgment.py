@@ -54,6 +54,15 @@ class Judgment:
         return (self.task, self.item, self.sample, self.turn, self.judge, self.repeat)
 
 
+def nothing_to_grade(answers: Sequence[Answer]) -> Grade | None:
+    """The grade of answers of which the last was never given, or None where there is one to read."""
+    if not answers:
+        return Grade(error="no answer to grade")
+    if answers[-1].finish == "error":
+        return Grade(error=answers[-1].error or "the answer was not generated")
+    return None
+
+
 class ChatModel(Protocol):
     """The little a judge may ask of a model."""
 

@@ -1,6 +1,7 @@
 """Mistakes a person can mend. Each carries one sentence that names what is wrong and what to do."""
 
-from pathlib import Path
+from collections.abc import Iterable
+from difflib import get_close_matches
 
 
 class BenchError(Exception):
@@ -19,11 +20,8 @@ class RunStopped(BenchError):
     exit_code = 4
 
 
-def user_path(text: str) -> Path:
-    """A path as a person writes it, `~` understood; raises BadInput for one that no file system can have."""
-    try:
-        path = Path(text).expanduser()
-        path.exists()
-    except (OSError, RuntimeError, ValueError) as error:
-        raise BadInput(f"{text[:80]} is no usable path: {getattr(error, 'strerror', None) or error}") from None
-    return path
+def suggestion(name: str, known: Iterable[str], what: str) -> str:
+    """What a person may have meant by a name that there is not: the near ones, or else all there are."""
+    names = list(known)
+    near = get_close_matches(name, names, n=2, cutoff=0.5)
+    return f"did you mean {' or '.join(near)}?" if near else f"known {what}: {', '.join(names)}"

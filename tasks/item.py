@@ -36,6 +36,10 @@ class Item:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     replies: tuple[tuple[str | None, ...], ...] = ()
 
+    def prompt(self, turn: int) -> str:
+        """The user's message of a turn (from 1); "" for a turn that the item has not."""
+        return self.turns[turn - 1] if 0 < turn <= len(self.turns) else ""
+
 
 def item_row(item: Item) -> dict[str, Any]:
     """The row that `parse_item` would make this item of. Replies are no part of it: they are answers, not questions."""

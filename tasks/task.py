@@ -12,14 +12,13 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from tasks.answer_files import read_answered_items
-from tasks.errors import BadInput
+from tasks.errors import BadInput, suggestion
 from tasks.harm_sets import read_harm_items
 from tasks.item import Item, item_row, read_items
 
@@ -30,7 +29,8 @@ Scoring = Literal["ratings", "attack_success", "over_refusal", "texts"]
 """What becomes of a task's judgments: 1-10 ratings by turn, outcomes of harmful requests, outcomes of safe ones, or no
 judgments at all: the texts alone are measured."""
 
-GRADED_TURNS: Mapping[Scoring, Literal["every", "last", "none"]] = {
+GradedTurns = Literal["every", "last", "none"]
+GRADED_TURNS: Mapping[Scoring, GradedTurns] = {
     "ratings": "every",
     "attack_success": "last",
     "over_refusal": "last",
@@ -107,7 +107,7 @@ class Task:
     source: str
     count: int
     left_out: Mapping[str, int]
-    sha256: str | None = None
+    sha256: str = ""
     answers: int = 0
     graded: int = 0
     unchecked: int = 0
@@ -145,15 +145,19 @@ class Task:
         Raises:
             BadInput: the source is not what it was when the task was loaded.
         """
-        total = self.count + self.left_out.get(BEYOND_LIMIT, 0)
         digest = hashlib.sha256()
+        for item in self._asked():
+            _add_to(digest, item)
+            yield item
+        if digest.hexdigest() != self.sha256:
+            raise BadInput(f"{self.source} was changed while the run was reading it: start a new run")
+
+    def _asked(self) -> Iterator[Item]:
+        total = self.count + self.left_out.get(BEYOND_LIMIT, 0)
         for place, item in enumerate(filter(partial(_belongs, self.kind), _all_items(self.kind, self.options))):
             # Spread evenly: a set is often written category by category, and its first N would be of one kind.
             if self.count == total or (place * self.count) // total != ((place + 1) * self.count) // total:
-                _add_to(digest, item)
                 yield item
-        if self.sha256 not in (None, digest.hexdigest()):
-            raise BadInput(f"{self.source} was changed while the run was reading it: start a new run")
 
     def describe(self) -> dict[str, Any]:
         """Everything that decides what is asked and how; where the data lie does not."""
@@ -174,9 +178,7 @@ def known_kind(name: str) -> TaskKind:
     """The kind of this name; raises BadInput with near matches."""
     if kind := KINDS.get(name):
         return kind
-    near = get_close_matches(name, KINDS, n=2, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"known tasks: {', '.join(KINDS)}"
-    raise BadInput(f"no task {name!r}: {hint}")
+    raise BadInput(f"no task {name!r}: {suggestion(name, KINDS, 'tasks')}")
 
 
 def load_task(name: str, options: TaskOptions) -> Task:
@@ -199,7 +201,7 @@ def load_task(name: str, options: TaskOptions) -> Task:
     task = Task(kind, options, source, count, {reason: number for reason, number in left_out.items() if number})
     digest = hashlib.sha256()
     answers = graded = unchecked = 0
-    for item in task.items():
+    for item in task._asked():
         _add_to(digest, item)
         answers += task.samples(item) * len(item.turns)
         graded += task.samples(item) * len(task.graded_turns(item))

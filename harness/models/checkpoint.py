@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tasks.errors import BadInput, user_path
+from tasks.errors import BadInput
+from tasks.paths import user_path
 
 WEIGHTS = "*.safetensors"
 DECIDES_ANSWERS = (

@@ -26,10 +26,10 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 CPU_ROWS = 64
 """Conversations at once on a CPU, where memory for their keys and values allows."""
 GPU_ROWS = 256
-LINEAGE = "lineage.json"
-"""How a checkpoint was made, where its trainer wrote it down."""
 CPU_CACHE_SHARE, GPU_CACHE_SHARE = 0.25, 0.8
 """Of the memory that is free once the weights are loaded, what keys and values may take."""
+LINEAGE = "lineage.json"
+"""How a checkpoint was made, where its trainer wrote it down."""
 TOLERANCE = {"float32": 1e-3, "float16": 0.03, "bfloat16": 0.06}
 
 
@@ -112,7 +112,6 @@ class HFModel:
             "stop_tokens": [self._tokenizer.convert_ids_to_tokens(i) for i in sorted(stop_ids)],
             "load_s": round(time.perf_counter() - start, 2),
         }
-        self._stop_ids = stop_ids
         self._batcher = Batcher(Decoder(model, stop_ids, rows, cache_tokens))
 
     async def complete(self, messages: Sequence[Message], settings: Settings) -> Completion:

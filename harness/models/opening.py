@@ -9,7 +9,8 @@ from harness.config import RunConfig
 from harness.models.hf import HFModel
 from harness.models.model import Model
 from harness.models.replay import ReplayModel
-from tasks.errors import BadInput, user_path
+from tasks.errors import BadInput
+from tasks.paths import user_path
 
 ANSWERS = "answers:"
 

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from tasks.collapse.loops import loop
+
 _UNSPACED = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 """Scripts written without spaces: each of their characters counts as a word, and has no word boundary."""
 
@@ -60,11 +62,8 @@ class Reply:
     @cached_property
     def is_loop(self) -> bool:
         """Whether half of it or more is one passage repeated on end (see LOOP_REPEATS)."""
-        backwards = self.words[::-1]
-        return any(
-            length >= LOOP_WORDS and 2 * length >= len(backwards) and length >= LOOP_REPEATS * period
-            for length, period in enumerate(_periods(backwards), start=1)
-        )
+        found = loop(self.words, min_repeats=LOOP_REPEATS, min_tokens=LOOP_WORDS, max_period=max(1, len(self.words)))
+        return found is not None and 2 * found.start <= len(self.words)
 
     def copies(self, other: str) -> bool:
         """Whether it is `other`, once or more, with at most COPY_REST further words; or breaks off in its first copy.
@@ -187,19 +186,6 @@ def mentions(text: str, phrase: str) -> int:
             return at
         at = text.find(stem, at + 1)
     return -1
-
-
-def _periods(words: tuple[str, ...]) -> Iterator[int]:
-    """The smallest period of each prefix, shortest prefix first (the failure function of Knuth, Morris and Pratt)."""
-    failure = [0] * len(words)
-    matched = 0
-    for index, word in enumerate(words):
-        if index:
-            while matched and word != words[matched]:
-                matched = failure[matched - 1]
-            matched += word == words[matched]
-            failure[index] = matched
-        yield index + 1 - matched
 
 
 def _split_sentences(block: str) -> Iterator[str]:
