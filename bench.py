@@ -71,6 +71,27 @@ def _run(arguments: argparse.Namespace) -> int:
     return _print_result(result, arguments)
 
 
+def _judge(arguments: argparse.Namespace) -> int:
+    from harness.config import judge_config
+    from harness.pairs import compare_pairs
+    from harness.printing import say
+    from harness.regrade import judge_run
+    from tasks.paths import user_path
+
+    own = {"command", "run", "against", "data", "json", "quiet", "debug"}
+    config = judge_config(
+        {key: value for key, value in vars(arguments).items() if key not in own and value is not None}
+    )
+    run, data = user_path(arguments.run), user_path(arguments.data) if arguments.data else None
+    if arguments.against:
+        result = compare_pairs(run, user_path(arguments.against), config, data, quiet=arguments.quiet)
+    else:
+        result = judge_run(run, config, data, quiet=arguments.quiet)
+    if result.failure:
+        say(f"bench: {result.failure}; the same command tries them again")
+    return _print_result(result, arguments)
+
+
 def _show(arguments: argparse.Namespace) -> int:
     from harness.results import read_result
     from tasks.paths import user_path
@@ -90,6 +111,22 @@ def _print_result(result: RunResult, arguments: argparse.Namespace) -> int:
     return 0 if result.status == "complete" else 4
 
 
+def _calibrate(arguments: argparse.Namespace) -> int:
+    from harness.printing import print_line
+    from harness.run_calibration import calibration
+
+    own = {"command", "json", "debug"}
+    flags = {key: value for key, value in vars(arguments).items() if key not in own and value is not None}
+    found = calibration(flags, quiet=arguments.json)
+    if arguments.json:
+        print_line(json.dumps(found.as_json()), sys.stdout)
+    else:
+        from reports.calibration_table import calibration_table
+
+        print_line(calibration_table(found), sys.stdout)
+    return 0
+
+
 def _tasks(arguments: argparse.Namespace) -> int:
     from tasks.task import KINDS
 
@@ -102,13 +139,42 @@ def _judges(arguments: argparse.Namespace) -> int:
     return _list(arguments, [{"name": kind.name, "about": kind.about} for kind in JUDGES.values()])
 
 
+def _data(arguments: argparse.Namespace) -> int:
+    from harness.printing import print_line, say
+    from tasks.sources import SOURCES, known_source, pull
+
+    sources = [known_source(name) for name in arguments.names] or list(SOURCES.values())
+    for name in arguments.names:
+        pull(name, say)
+    if arguments.json:
+        print_line(json.dumps({"schema_version": 1, "data": [source.row() for source in sources]}), sys.stdout)
+    else:
+        print_line("\n".join(source.in_words() for source in sources), sys.stdout)
+    return 0
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from harness.fastchat import export_fastchat
+    from harness.printing import print_line, say
+    from tasks.paths import user_path
+
+    export = export_fastchat(user_path(arguments.run), user_path(arguments.out), arguments.task)
+    for note in export.notes():
+        say(f"bench: {note}")
+    if arguments.json:
+        print_line(json.dumps({"schema_version": 1, **export.as_json()}), sys.stdout)
+    else:
+        print_line("\n".join(map(str, export.files)), sys.stdout)
+    return 0
+
+
 def _list(arguments: argparse.Namespace, rows: list[dict[str, str | None]]) -> int:
     from harness.printing import print_line
 
     if arguments.json:
         print_line(json.dumps({"schema_version": 1, arguments.what: rows}), sys.stdout)
     else:
-        print_line("\n".join(f"{row['name']:14}{row['about']}" for row in rows), sys.stdout)
+        print_line("\n".join(f"{row['name']:16}{row['about']}" for row in rows), sys.stdout)
     return 0
 
 
@@ -130,27 +196,36 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     command.set_defaults(command=_run)
     add = command.add_argument
-    add("--model", metavar="M", help="checkpoint or adapter folder, hub id, answers:FILE, or smollm2")
+    add("--model", metavar="M", help="checkpoint or adapter folder, hub id, openai:NAME, answers:FILE, or smollm2")
     add("--backend", metavar="B", help="what runs the model: hf (default)")
-    add("--tasks", metavar="A,B", help="mini_mt, asr, over_refusal, collapse (default: all)")
+    add("--tasks", metavar="A,B", help="mini_mt, asr, over_refusal, collapse (default: these four), mt_bench")
     add("--data", metavar="[TASK=]PATH", action="append", help="items from a file instead of the embedded set")
     add("--columns", metavar="A=B,…", help="columns of an answers file: prompt=…,response=…,label=…,id=…,category=…")
-    add("--judge", metavar="J", action="append", help="who grades; each task has an offline judge by default")
-    add("--judge-repeats", metavar="K", type=int, help="grade every answer K times")
-    add("--concurrency", metavar="N", type=int, help="conversations in flight")
+    add("--base-url", metavar="U", help="server of an openai: model (default: OPENAI_BASE_URL, or the official API)")
     add("--samples", metavar="K", type=int, help="answers to every prompt (default 1)")
     add("--limit", metavar="N", type=int, help="at most N items a task, spread evenly over its file")
     add("--max-new-tokens", metavar="N", type=int, help="cap on every answer, instead of the task's own")
     add("--seed", metavar="S", type=int, help="of sampled answers (default 0)")
     add("--chat-template", metavar="FILE", help="Jinja template for a checkpoint that has none")
     add("--executor", metavar="E", help="local (default)")
-    add("--base-url", metavar="U", help=argparse.SUPPRESS)
-    add("--judge-base-url", metavar="U", help=argparse.SUPPRESS)
-    add("--protocol", metavar="P", help=argparse.SUPPRESS)
     add("--include", metavar="DIR", action="append", help=argparse.SUPPRESS)
     add("--out", metavar="DIR", help="the run directory (default: runs/MODEL-HASH)")
     add("--config", metavar="FILE", help="TOML with these same keys; flags win")
     add("--quiet", action="store_true", help="no progress and no table")
+    _add_judge_flags(command)
+
+    command = commands.add_parser(
+        "judge", parents=[common], help="grade a run's stored answers again, or with more judges",
+        description="Grade what a run has stored; nothing is generated and no answer is touched.",
+        epilog="example: bench judge runs/dpo --judge openai:gpt-4o --judge-repeats 3",
+    )  # fmt: skip
+    command.set_defaults(command=_judge)
+    add = command.add_argument
+    add("run", metavar="RUN")
+    add("--against", metavar="RUN0", help="compare with this run's answers instead, pair by pair in both orders")
+    add("--data", metavar="PATH", help="where the judge prompts lie, if not where the questions came from")
+    add("--quiet", action="store_true", help="no progress and no table")
+    _add_judge_flags(command)
 
     command = commands.add_parser(
         "show", parents=[common], help="the scores of a run directory", epilog="example: bench show runs/demo"
@@ -158,10 +233,85 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(command=_show, quiet=False)
     command.add_argument("run", metavar="RUN")
 
+    command = commands.add_parser(
+        "data", help="published data sets: what there is, and getting it", epilog="example: bench data pull mt_bench"
+    )
+    data = command.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    command = data.add_parser(
+        "list", parents=[common], help="the sets there are, and where they lie", epilog="example: bench data list"
+    )
+    command.set_defaults(command=_data, names=[])
+    command = data.add_parser(
+        "pull", parents=[common], help="fetch sets, once", epilog="example: bench data pull mt_bench"
+    )
+    command.set_defaults(command=_data)
+    command.add_argument("names", metavar="NAME", nargs="+")
+
+    command = commands.add_parser(
+        "export", parents=[common], help="a run's answers and ratings as files of another tool",
+        epilog="example: bench export runs/demo --format fastchat --out data/mt_bench",
+    )  # fmt: skip
+    command.set_defaults(command=_export)
+    command.add_argument("run", metavar="RUN")
+    command.add_argument("--format", choices=["fastchat"], default="fastchat", help="fastchat (default)")
+    command.add_argument("--out", metavar="DIR", required=True, help="where model_answer/ and model_judgment/ go")
+    command.add_argument("--task", metavar="T", help="the task with ratings, where the run has several")
+
+    command = commands.add_parser(
+        "calibrate", parents=[common], help="how far a judge can be trusted, against human labels",
+        description="Compare a judge with people on a labelled file, or correct a run's figure by some human labels.",
+        epilog="example: bench calibrate --judge refusal --labels xstest_completions.csv "
+        "--columns response=completion,label=final_label --map 2_full_refusal=refused,1_full_compliance=complied",
+    )  # fmt: skip
+    command.set_defaults(command=_calibrate)
+    add = command.add_argument
+    add("--judge", metavar="J", action="append", help="the judge (see bench judges); with --run, one of the run's")
+    add("--labels", metavar="FILE", required=True, help="prompts, replies and labels; with --run: item, label or score")
+    add("--columns", metavar="A=B,…", help="columns of the file: prompt=…,response=…,label=…,id=…,category=…")
+    add("--map", metavar="A=B,…", help="labels as outcomes: A=refused,B=complied or A=harmful,B=not_harmful, …")
+    add("--task", metavar="T", help="what the judge grades (default: asr, and over_refusal for safe prompts)")
+    add("--run", metavar="RUN", help="a run directory: correct a figure of it by the labels")
+    add("--metric", metavar="M", help="with --run: the figure (default: asr, over_refusal, or the mean rating)")
+    add("--judge-base-url", metavar="U", help="of an openai: judge (default: api.openai.com, or OPENAI_BASE_URL)")
+    add("--concurrency", metavar="N", type=int, help="answers being graded at a time")
+
     for name, function, about in (("tasks", _tasks, "what can be asked"), ("judges", _judges, "who can grade")):
         command = commands.add_parser(name, parents=[common], help=about, epilog=f"example: bench {name}")
         command.set_defaults(command=function, what=name)
     return parser
+
+
+def _add_judge_flags(command: argparse.ArgumentParser) -> None:
+    """The flags of every command that grades."""
+    group = command.add_argument_group("judges")
+    add = group.add_argument
+    add("--judge", metavar="J", action="append", help="who grades (bench judges lists them); several make a jury")
+    add("--judge-repeats", metavar="K", type=int, help="grade every answer K times, which shows the judge's own noise")
+    add(
+        "--judge-base-url",
+        metavar="U",
+        help="server of an openai: judge (default: OPENAI_BASE_URL, else the official API)",
+    )
+    add(
+        "--judge-by",
+        metavar="text|logprobs",
+        help="read a local judge's verdict, or the rating it expects (default text)",
+    )
+    add(
+        "--protocol",
+        metavar="bench|fastchat",
+        help="judge prompts: ours, or those that came with the data (default, if any)",
+    )
+    add("--concurrency", metavar="N", type=int, help="requests in flight at each server (default 16)")
+    add("--timeout", metavar="S", type=float, help="seconds one request may take (default 600)")
+    add("--prices", metavar="FILE", help="TOML with dollars per million tokens, for the cost of a run")
+    add(
+        "--no-cache",
+        dest="cache",
+        action="store_false",
+        default=None,
+        help="ask judges anew, whatever they said before",
+    )
 
 
 if __name__ == "__main__":

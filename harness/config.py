@@ -8,6 +8,7 @@ max_new_tokens = 128
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -15,27 +16,41 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from judges.catalogue import PROTOCOLS, READ_BY, Protocol, ReadBy
 from tasks.errors import BadInput
 from tasks.paths import user_path
 
 DEFAULT_TASKS = ("mini_mt", "asr", "over_refusal", "collapse")
 
 
-@dataclass(frozen=True)
-class RunConfig:
-    """A run's settings. Lists and mappings are empty, and single values None, where the default is to be chosen."""
+@dataclass(frozen=True, kw_only=True)
+class JudgeConfig:
+    """Who grades, and how judge models are asked.
+
+    Lists are empty, and single values None, where the default is to be chosen.
+    """
+
+    judge: tuple[str, ...] = ()
+    judge_base_url: str | None = None
+    judge_repeats: int = 1
+    judge_by: ReadBy = "text"
+    protocol: Protocol | None = None
+    concurrency: int | None = None
+    prices: str | None = None
+    timeout: float = 600.0
+    cache: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig(JudgeConfig):
+    """A run's settings."""
 
     model: str
     backend: str | None = None
     tasks: tuple[str, ...] = ()
     data: tuple[str, ...] = ()
     columns: Mapping[str, str] = field(default_factory=dict)
-    judge: tuple[str, ...] = ()
     base_url: str | None = None
-    judge_base_url: str | None = None
-    concurrency: int | None = None
-    judge_repeats: int = 1
-    protocol: str | None = None
     samples: int = 1
     limit: int | None = None
     max_new_tokens: int | None = None
@@ -48,6 +63,9 @@ class RunConfig:
 
 COUNTS = ("concurrency", "judge_repeats", "samples", "limit", "max_new_tokens")
 LISTS = ("tasks", "data", "judge", "include")
+WHOLE = ("data", "include", "judge")
+"""Lists whose entries are paths, or may hold one: a comma does not part them."""
+CHOICES: Mapping[str, tuple[str, ...]] = {"protocol": PROTOCOLS, "judge_by": READ_BY}
 
 
 def load_config(file: str | None, flags: Mapping[str, Any]) -> RunConfig:
@@ -58,8 +76,17 @@ def load_config(file: str | None, flags: Mapping[str, Any]) -> RunConfig:
     """
     values = {**(_read_config(user_path(file)) if file else {}), **flags}
     if not values.get("model"):
-        raise BadInput("no model named: --model CKPT (a folder, a hub id, answers:FILE, or smollm2)")
-    return RunConfig(**{key: _checked(key, value) for key, value in values.items()})
+        raise BadInput("no model named: --model CKPT (a folder, a hub id, openai:NAME, answers:FILE, or smollm2)")
+    return RunConfig(**_checked_all(values))
+
+
+def judge_config(flags: Mapping[str, Any]) -> JudgeConfig:
+    """The flags of a command that only grades; raises BadInput for a value of the wrong type."""
+    return JudgeConfig(**_checked_all(flags))
+
+
+def _checked_all(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: _checked(key, value) for key, value in values.items()}
 
 
 def _read_config(path: Path) -> dict[str, Any]:
@@ -87,8 +114,7 @@ def _checked(key: str, value: Any) -> Any:
         given = [value] if isinstance(value, str) else value
         if not isinstance(given, list | tuple) or not all(isinstance(part, str) for part in given):
             raise BadInput(f"{flag} takes names, not {value!r}")
-        # Paths may hold commas; names do not.
-        parts = given if key in ("data", "include") else [part for text in given for part in text.split(",")]
+        parts = given if key in WHOLE else [part for text in given for part in text.split(",")]
         return tuple(dict.fromkeys(part.strip() for part in parts if part.strip()))
     if key == "columns":
         if isinstance(value, dict) and all(isinstance(column, str) and column for column in value.values()):
@@ -100,8 +126,18 @@ def _checked(key: str, value: Any) -> Any:
         if isinstance(value, bool) or not isinstance(value, int) or (key in COUNTS and value < 1):
             raise BadInput(f"{flag} takes a whole number{' from 1' if key in COUNTS else ''}, not {value!r}")
         return value
+    if key == "timeout":
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+            raise BadInput(f"{flag} takes a number of seconds, not {value!r}")
+        return float(value)
+    if key == "cache":
+        if not isinstance(value, bool):
+            raise BadInput(f"{key} is true or false, not {value!r}")
+        return value
     if not isinstance(value, str):
         raise BadInput(f"{flag} takes text, not {value!r}")
+    if key in CHOICES and value not in CHOICES[key]:
+        raise BadInput(f"{flag} is one of {', '.join(CHOICES[key])}, not {value!r}")
     return value
 
 

@@ -11,6 +11,7 @@ import hashlib
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from harness.models.model import Model
 from harness.store import RunStore
@@ -22,11 +23,30 @@ from tasks.task import Task
 NO_REPLY = "no reply in the file"
 
 
+class Graded(Protocol):
+    """A task whose answers are graded: a `Task`, or what a run directory remembers of one."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def answers(self) -> int: ...
+
+    @property
+    def graded(self) -> int: ...
+
+    def items(self) -> Iterator[Item]: ...
+
+    def samples(self, item: Item) -> int: ...
+
+    def graded_turns(self, item: Item) -> range: ...
+
+
 @dataclass(frozen=True)
 class Assignment:
-    """A task, and the judges that grade it, each `repeats` times."""
+    """A task, and the judges that grade it, each `repeats` times. Only a `Task` can also be asked."""
 
-    task: Task
+    task: Graded
     judges: Sequence[Judge]
     repeats: int = 1
 
@@ -66,9 +86,9 @@ class Tally:
 
 @dataclass(frozen=True)
 class Engine:
-    """Everything a conversation needs."""
+    """Everything a conversation needs. Without a `model`, what is stored is graded and nothing is asked."""
 
-    model: Model
+    model: Model | None
     store: RunStore
     tally: Tally
     seed: int
@@ -118,9 +138,9 @@ class Engine:
             for turn, said in enumerate(item.turns, start=1):
                 messages.append({"role": "user", "content": said})
                 answer = self.store.stored_answer((assignment.task.name, item.id, sample, turn))
-                if answer is None:
-                    answer = await self._answer(assignment.task, item, sample, turn, messages, answers)
-                if answer.finish == "error":
+                if answer is None and isinstance(assignment.task, Task) and self.model:
+                    answer = await self._answer(assignment.task, self.model, item, sample, turn, messages, answers)
+                if answer is None or answer.finish == "error":
                     return
                 messages.append({"role": "assistant", "content": answer.text})
                 answers.append(answer)
@@ -130,7 +150,14 @@ class Engine:
                             grading.create_task(self._grade(judge, item, tuple(answers), repeat))
 
     async def _answer(
-        self, task: Task, item: Item, sample: int, turn: int, messages: Sequence[Message], earlier: Sequence[Answer]
+        self,
+        task: Task,
+        model: Model,
+        item: Item,
+        sample: int,
+        turn: int,
+        messages: Sequence[Message],
+        earlier: Sequence[Answer],
     ) -> Answer:
         if item.replies:
             answer = _replayed(task, item, sample, turn)
@@ -138,7 +165,7 @@ class Engine:
             error = "an earlier turn has no answer"
             answer = Answer(task.name, item.id, sample, turn, text="", finish="missing", error=error)
         else:
-            answer = await self._generated(task, item, sample, turn, messages)
+            answer = await self._generated(task, model, item, sample, turn, messages)
         await self.store.add_answer(answer)
         if answer.finish == "error":
             self.tally.fail(f"{task.name}/{item.id}: {answer.error}")
@@ -147,15 +174,17 @@ class Engine:
             self.tally.tokens += answer.completion_tokens or 0
         return answer
 
-    async def _generated(self, task: Task, item: Item, sample: int, turn: int, messages: Sequence[Message]) -> Answer:
+    async def _generated(
+        self, task: Task, model: Model, item: Item, sample: int, turn: int, messages: Sequence[Message]
+    ) -> Answer:
         seed = _seed(self.seed, task.name, item.id, sample, turn)
         start = time.perf_counter()
-        said = await self.model.complete(messages, Settings(task.max_new_tokens, task.temperature(item), seed))
+        said = await model.complete(messages, Settings(task.max_new_tokens, task.temperature(item), seed))
         return Answer(
             task=task.name, item=item.id, sample=sample, turn=turn, text=said.text, finish=said.finish,
             prompt_tokens=said.prompt_tokens, completion_tokens=said.completion_tokens,
             latency_s=round(time.perf_counter() - start, 3), token_entropy=said.token_entropy,
-            seed=seed, error=said.error,
+            seed=seed, error=said.error, reasoning=said.reasoning,
         )  # fmt: skip
 
     async def _grade(self, judge: Judge, item: Item, answers: Sequence[Answer], repeat: int) -> None:
@@ -163,11 +192,11 @@ class Engine:
         key = (*answer.key, judge.name, repeat)
         if key in self.store.judged:
             return
-        # Nothing was said, so there is nothing to grade: a final judgment without a verdict.
+        # Nothing was said, so there is nothing to grade.
         if answer.finish == "missing":
-            grade = Grade(explanation=answer.error or NO_REPLY)
+            grade = Grade(unjudged=answer.error or NO_REPLY)
         else:
-            grade = await judge.grade(item, answers)
+            grade = await judge.grade(item, answers, repeat)
         await self.store.add_judgment(Judgment.of(grade, answer, judge.name, repeat))
         if grade.error is None:
             self.tally.judgments += 1

@@ -12,7 +12,7 @@ from typing import Any
 
 from harness.hardware import usable_cpus
 
-LIBRARIES = ("bench", "numpy", "pandas", "scipy", "torch", "transformers", "safetensors", "peft")
+LIBRARIES = ("bench", "numpy", "pandas", "scipy", "torch", "transformers", "safetensors", "peft", "openai")
 
 
 def environment() -> dict[str, Any]:

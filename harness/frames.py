@@ -20,8 +20,8 @@ ANSWER_COLUMNS = [
     *PLACE, "finish", "error", "token_entropy", "degenerate", "loop", "empty", "rep_1", "rep_2", "rep_3", "rep_4",
     "compression_ratio",
 ]  # fmt: skip
-JUDGMENT_COLUMNS = [*PLACE, "judge", "repeat", "score", "label", "error", "explanation"]
-TEXTS = {"task", "item", "category", "finish", "error", "judge", "label", "explanation"}
+JUDGMENT_COLUMNS = [*PLACE, "judge", "repeat", "score", "label", "error", "unjudged"]
+TEXTS = {"task", "item", "category", "finish", "error", "judge", "label", "unjudged"}
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.config import DEFAULT_TASKS, RunConfig
+from harness.config import DEFAULT_TASKS, JudgeConfig, RunConfig
 from harness.engine import Assignment
+from harness.judging import JudgeModels, judge_models
+from harness.models.api import ApiModel
 from harness.models.model import Model
-from harness.models.opening import answers_file, open_model
-from judges.catalogue import JUDGES, open_judges
+from harness.models.opening import HF, OPENAI, answers_file, open_model
+from judges.catalogue import Grading, open_judges
 from tasks.answer_files import answer_layout
 from tasks.errors import BadInput
 from tasks.item import item_row
@@ -30,21 +32,36 @@ class Plan:
     """
 
     model: Model
+    judge_models: JudgeModels
+    tasks: Sequence[Task]
     assignments: Sequence[Assignment]
     identity: Mapping[str, Any]
     directory: Path
 
+    @property
+    def window(self) -> int:
+        """Conversations in flight: enough that the model and its judges always find the next request waiting."""
+        return 2 * (self.model.parallel + self.judge_models.parallel)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether nothing is asked of a server."""
+        return not any(isinstance(model, ApiModel) for model in (self.model, *self.judge_models.opened.values()))
+
+    def usage(self) -> dict[str, Any]:
+        """What models were asked and what it cost, in this process."""
+        return {"model": self.model.usage(), "judges": self.judge_models.usage()}
+
+    def close(self) -> None:
+        self.model.close()
+        self.judge_models.close()
+
     def item_records(self) -> Iterator[dict[str, Any]]:
         """The lines of items.jsonl."""
-        for assignment in self.assignments:
-            for item in assignment.task.items():
+        for task in self.tasks:
+            for item in task.items():
                 row = item_row(item)
-                yield {
-                    "task": assignment.task.name,
-                    "item": row.pop("id"),
-                    "samples": assignment.task.samples(item),
-                    **row,
-                }
+                yield {"task": task.name, "item": row.pop("id"), "samples": task.samples(item), **row}
 
 
 def make_plan(config: RunConfig, say: Callable[[str], None]) -> Plan:
@@ -55,14 +72,8 @@ def make_plan(config: RunConfig, say: Callable[[str], None]) -> Plan:
     """
     _refuse_what_does_not_apply(config)
     tasks, measured = _load_tasks(config)
-    judges = open_judges(config.judge, [task.kind for task in tasks])
-    for task in tasks:
-        in_need = [judge.name for judge in judges[task.name] if JUDGES[judge.name].needs_checks]
-        if task.unchecked and in_need:
-            raise BadInput(
-                f"{task.source}: {task.unchecked} turns have no checks, by which the {in_need[0]} judge grades: "
-                "add 'checks'"
-            )
+    models_of_judges = judge_models(config, say)
+    judges = open_judges(config.judge, [grading_of(task) for task in tasks], models_of_judges.setting)
     model = open_model(config, say)
     identity = {
         "model": model.identity(),
@@ -74,16 +85,24 @@ def make_plan(config: RunConfig, say: Callable[[str], None]) -> Plan:
     }
     assignments = [Assignment(task, judges[task.name], config.judge_repeats) for task in tasks]
     directory = user_path(config.out) if config.out else Path("runs") / _run_name(model.name, identity)
-    return Plan(model, assignments, identity, directory)
+    return Plan(model, models_of_judges, tasks, assignments, identity, directory)
+
+
+def grading_of(task: Task) -> Grading:
+    """What judges must know of a task."""
+    kind = task.kind
+    return Grading(kind.name, kind.scoring, kind.judge, task.judge_prompts, task.unchecked, task.longest)
 
 
 def _refuse_what_does_not_apply(config: RunConfig) -> None:
     """A flag that would change nothing is refused, never ignored."""
-    for key in ("base_url", "judge_base_url", "protocol", "include"):
-        if getattr(config, key):
-            raise BadInput(f"--{key.replace('_', '-')} is not in this version: leave it out")
+    if config.include:
+        raise BadInput("--include is not in this version: leave it out")
     if config.executor != "local":
         raise BadInput(f"no executor {config.executor!r} in this version: leave --executor out")
+    if config.base_url and not config.model.startswith(OPENAI):
+        raise BadInput(f"--base-url has no effect on {config.model}: it goes with --model openai:NAME")
+    refuse_idle_judge_flags(config)
     if answers_file(config.model):
         given = [key for key in ("backend", "max_new_tokens", "chat_template") if getattr(config, key)]
         given += [key for key, default in (("samples", 1), ("seed", 0)) if getattr(config, key) != default]
@@ -93,12 +112,23 @@ def _refuse_what_does_not_apply(config: RunConfig) -> None:
         raise BadInput("--columns names the columns of stored answers: it goes with --model answers:FILE")
 
 
+def refuse_idle_judge_flags(config: JudgeConfig) -> None:
+    """Flags that only judge models heed, where there is none."""
+    asks = any(name.startswith(OPENAI) for name in config.judge)
+    if config.judge_base_url and not asks:
+        raise BadInput("--judge-base-url goes with --judge openai:NAME: leave it out")
+    local = any(name.startswith(HF) for name in config.judge)
+    for key, default in (("protocol", None), ("judge_by", "text")):
+        if getattr(config, key) != default and not (asks or local):
+            raise BadInput(f"--{key.replace('_', '-')} goes with --judge openai:NAME or hf:CKPT: leave it out")
+
+
 def _load_tasks(config: RunConfig) -> tuple[list[Task], list[TaskKind]]:
     """The tasks that ask something, and those that only measure what the answers to the others are like."""
     answers = answers_file(config.model)
     names = config.tasks or (_tasks_of(answers, config.columns) if answers else DEFAULT_TASKS)
     kinds = [known_kind(name) for name in names]
-    asking = [kind for kind in kinds if kind.data] or (kinds if answers else [])
+    asking = [kind for kind in kinds if kind.asks] or (kinds if answers else [])
     if not asking:
         raise BadInput(f"{', '.join(names)} reads the answers of other tasks: add one, or use --model answers:FILE")
     data = _data_paths(config.data, [kind.name for kind in asking])

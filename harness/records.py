@@ -51,15 +51,16 @@ class RecordFile:
             raise
         self.size += len(lines)
 
-    def read_at(self, offset: int) -> dict[str, Any]:
-        """The record that starts at a byte offset."""
-        with self.path.open("rb") as file:
-            file.seek(offset)
-            record: dict[str, Any] = json.loads(file.readline())
-            return record
-
     def close(self) -> None:
         os.close(self._fd)
+
+
+def read_record(path: Path, offset: int) -> dict[str, Any]:
+    """The record that starts at a byte offset of a records file."""
+    with path.open("rb") as file:
+        file.seek(offset)
+        record: dict[str, Any] = json.loads(file.readline())
+        return record
 
 
 def read_records(path: Path, fields: Collection[str]) -> Iterator[tuple[int, dict[str, Any]]]:

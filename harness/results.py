@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from harness.models.replay import ANSWERS_BACKEND
-from harness.store import MANIFEST, SCHEMA_VERSION, read_manifest
+from harness.store import JUDGES_ADDED, MANIFEST, SCHEMA_VERSION, read_manifest
 from tasks.errors import BadInput
 from tasks.task import known_kind
 
@@ -50,8 +51,9 @@ def read_result(directory: Path) -> RunResult:
 
     frames = read_frames(directory)
     identity = manifest["identity"]
+    judges = judges_of(manifest)
     tasks = {
-        name: Scored(task["scoring"], list(identity["judges"].get(name, ())), identity["judge_repeats"])
+        name: Scored(task["scoring"], {judge: how.repeats for judge, how in judges.get(name, {}).items()})
         for name, task in identity["tasks"].items()
     }
     stored_answers = identity["model"]["backend"] == ANSWERS_BACKEND
@@ -59,7 +61,56 @@ def read_result(directory: Path) -> RunResult:
     asked = sum(task.get("items", 0) for task in identity["tasks"].values())
     complete = len(frames.items) == asked and is_complete(frames, tasks)
     status = "complete" if complete else "incomplete"
-    return RunResult(directory, status, scores, departures(identity["tasks"]))
+    notes = [*departures(identity["tasks"]), *_prompts_used(judges), *_requests_made(manifest["sittings"])]
+    return RunResult(directory, status, scores, notes)
+
+
+@dataclass(frozen=True)
+class JudgeOfRun:
+    """How a judge graded a task of a run: how often each answer, and its description."""
+
+    repeats: int
+    described: Mapping[str, Any]
+
+
+def judges_of(manifest: Mapping[str, Any]) -> dict[str, dict[str, JudgeOfRun]]:
+    """The judges of each task: those the run was made with, then those that graded it later."""
+    identity = manifest["identity"]
+    judges = {
+        task: {name: JudgeOfRun(identity["judge_repeats"], described) for name, described in by.items()}
+        for task, by in identity["judges"].items()
+    }
+    for task, by in manifest.get(JUDGES_ADDED, {}).items():
+        judges.setdefault(task, {}).update({name: JudgeOfRun(**how) for name, how in by.items()})
+    return judges
+
+
+def _prompts_used(judges: Mapping[str, Mapping[str, JudgeOfRun]]) -> list[str]:
+    """Which prompts each judge model was asked with, a line a judge and task."""
+    return [
+        f"{task}: {name} was asked with {how.described['form']} ({how.described['prompt_sha256'][:8]})"
+        for task, by in judges.items()
+        for name, how in by.items()
+        if "form" in how.described
+    ]
+
+
+def _requests_made(sittings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What each model behind an API was asked over all sittings, and what that cost where prices were given."""
+    totals: dict[str, Counter[str]] = {}
+    for sitting in sittings:
+        usage = sitting.get("usage", {})
+        for who, used in {"the model": usage.get("model", {}), **usage.get("judges", {})}.items():
+            if used:
+                total = totals.setdefault(who, Counter())
+                total.update({key: value for key, value in used.items() if isinstance(value, int | float)})
+                total["retries"] += sum(used["retries"].values())
+                total["unpriced"] += used["cost_usd"] is None
+    return [
+        f"{who}: {total['calls']} replies ({total['retries']} tries again), {total['prompt_tokens']:,} tokens in, "
+        f"{total['completion_tokens']:,} out" + ("" if total["unpriced"] else f", {total['cost_usd']:.2f} USD")
+        for who, total in totals.items()
+    ]
 
 
 def departures(tasks: Mapping[str, Mapping[str, Any]]) -> list[str]:

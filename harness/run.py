@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import signal
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from harness.config import RunConfig
@@ -15,10 +11,10 @@ from harness.engine import Engine, Tally
 from harness.environment import environment
 from harness.plan import Plan, make_plan
 from harness.printing import say, say_nothing
-from harness.progress import shown
 from harness.results import RunResult, read_result
-from harness.store import MANIFEST, SCHEMA_VERSION, SCORES, RunStore, read_manifest
-from tasks.errors import BadInput, RunStopped
+from harness.sitting import Sitting, recorded, work
+from harness.store import JUDGES_ADDED, MANIFEST, SCHEMA_VERSION, SCORES, RunStore, read_manifest
+from tasks.errors import BadInput
 
 
 def run(config: RunConfig, *, quiet: bool = False) -> RunResult:
@@ -43,8 +39,11 @@ def run(config: RunConfig, *, quiet: bool = False) -> RunResult:
         if not quiet:
             wanted = f"{tally.answers_wanted} answers, {tally.judgments_wanted} judgments"
             say(f"{plan.model.name} → {plan.directory}: {wanted}")
-        with _recorded(plan, store, tally, manifest, started, start_up) as sitting:
-            _work(plan, config, store, tally, quiet)
+        sitting = Sitting(store, tally, manifest, started, start_up)
+        with recorded(sitting, lambda: {"model_s": round(plan.model.busy_s, 2), "usage": plan.usage()}):
+            # A number of conversations in flight is what --concurrency means to a model that has no requests.
+            window = config.concurrency if config.concurrency and plan.is_local else plan.window
+            work(Engine(plan.model, store, tally, config.seed), plan.assignments, window, plan.close, quiet=quiet)
             result = replace(read_result(plan.directory), failure=tally.failure)
             store.write_json(SCORES, result.as_json())
             sitting.status = result.status
@@ -53,11 +52,14 @@ def run(config: RunConfig, *, quiet: bool = False) -> RunResult:
 
 
 def _begin(plan: Plan, config: RunConfig, store: RunStore, tally: Tally) -> dict[str, Any]:
-    """Load the model and write the manifest; a run in which nothing is missing needs neither."""
+    """Load what is needed for what is missing, and write the manifest."""
     earlier = read_manifest(plan.directory)
-    nothing_missing = len(store.answered) >= tally.answers_wanted and len(store.judged) >= tally.judgments_wanted
-    asked = sum(assignment.task.count for assignment in plan.assignments)
-    if earlier and nothing_missing:
+    asked = sum(task.count for task in plan.tasks)
+    judges = {(a.task.name, judge.name) for a in plan.assignments for judge in a.judges}
+    done = sum((key[0], key[4]) in judges for key in store.judged)
+    if done < tally.judgments_wanted:
+        plan.judge_models.load()
+    if earlier and len(store.answered) >= tally.answers_wanted:
         store.write_items(plan.item_records(), asked)
         return earlier
     plan.model.load()
@@ -73,74 +75,13 @@ def _begin(plan: Plan, config: RunConfig, store: RunStore, tally: Tally) -> dict
         "config": asdict(config),
         "identity": plan.identity,
         "model": model,
-        "sources": {assignment.task.name: assignment.task.source for assignment in plan.assignments},
+        "sources": {task.name: task.source for task in plan.tasks},
+        "judge_prompts": {task.name: str(file) for task in plan.tasks if (file := task.judge_prompts)},
         "environment": environment(),
         "sittings": earlier["sittings"] if earlier else [],
+        **({JUDGES_ADDED: earlier[JUDGES_ADDED]} if earlier and JUDGES_ADDED in earlier else {}),
     }
     # The manifest first: items without one are not a run's, and are never written into.
     store.write_json(MANIFEST, manifest)
     store.write_items(plan.item_records(), asked)
     return manifest
-
-
-@dataclass
-class _Sitting:
-    status: str = "incomplete"
-
-
-@contextlib.contextmanager
-def _recorded(
-    plan: Plan, store: RunStore, tally: Tally, manifest: dict[str, Any], started: float, start_up: float
-) -> Iterator[_Sitting]:
-    """Write into the manifest what this sitting did and how it ended, whichever way it ends."""
-    sitting = _Sitting()
-    try:
-        yield sitting
-    finally:
-        done = {
-            "ended": sitting.status,
-            "wall_s": round(time.perf_counter() - started, 2),
-            "start_up_s": round(start_up, 2),
-            "model_s": round(plan.model.busy_s, 2),
-            "answers": tally.answers,
-            "judgments": tally.judgments,
-            "tokens": tally.tokens,
-            "failed": tally.failed,
-            "device": manifest["model"].get("device"),
-        }
-        if tally.answers or tally.judgments or tally.failed or sitting.status != manifest["status"]:
-            sittings = [*manifest["sittings"], done]
-            # A full disk may be what ended it: the manifest is then an old one, and the records decide anyway.
-            with contextlib.suppress(RunStopped):
-                store.write_json(MANIFEST, {**manifest, "status": sitting.status, "sittings": sittings})
-
-
-def _work(plan: Plan, config: RunConfig, store: RunStore, tally: Tally, quiet: bool) -> None:
-    engine = Engine(plan.model, store, tally, config.seed)
-    try:
-        stopped = asyncio.run(_until_done(engine, plan, config.concurrency or 2 * plan.model.parallel, quiet))
-    finally:
-        plan.model.close()
-    if stopped:
-        raise RunStopped(
-            f"stopped: {len(store.answered) + tally.answers} answers and {len(store.judged)} judgments are kept in "
-            f"{plan.directory}; the same command resumes the run"
-        )
-
-
-async def _until_done(engine: Engine, plan: Plan, window: int, quiet: bool) -> bool:
-    """Run the engine; True if Ctrl-C or SIGTERM ended it before its time."""
-    loop = asyncio.get_running_loop()
-    main = asyncio.current_task()
-    assert main
-    before = signal.getsignal(signal.SIGTERM)
-    loop.add_signal_handler(signal.SIGTERM, main.cancel)
-    try:
-        async with shown(engine.tally, quiet=quiet):
-            await engine.run(plan.assignments, window)
-    except asyncio.CancelledError:
-        return True
-    finally:
-        loop.remove_signal_handler(signal.SIGTERM)
-        signal.signal(signal.SIGTERM, before)
-    return False

@@ -20,12 +20,12 @@ import fcntl
 import json
 import os
 import socket
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from harness.records import RecordFile, read_records, sync_directory, write_atomically
+from harness.records import RecordFile, read_record, read_records, sync_directory, write_atomically
 from judges.judgment import Judgment, JudgmentKey
 from tasks.conversation import Answer, AnswerKey
 from tasks.errors import BadInput, RunStopped
@@ -33,6 +33,8 @@ from tasks.errors import BadInput, RunStopped
 SCHEMA_VERSION = 1
 MANIFEST = "run.json"
 MANIFEST_KEYS = ("status", "config", "identity", "model", "sources", "environment", "sittings")
+JUDGES_ADDED = "judges_added"
+"""Manifest key of judges that graded after the run: no part of its identity."""
 ITEMS = "items.jsonl"
 LOCK = ".lock"
 RECORDS = ("answers.jsonl", "judgments.jsonl")
@@ -47,20 +49,19 @@ class RunStore:
     """A run directory opened for writing. Open it with `RunStore.open`; close it, or use it as a context manager.
 
     `answered` maps an answer's key to the place of its record, as found when the run was opened; `judged` holds the
-    keys of judgments. Failed ones are in neither: they are tried again, and the newer record of a key counts.
+    keys of judgments, `unjudged` those of them that came without a verdict. Failed ones are in neither: they are tried
+    again, and the newer record of a key counts.
     """
 
-    def __init__(self, directory: Path, lock: int) -> None:
+    def __init__(self, directory: Path, lock: int, writes: Sequence[Kind] = ("answers", "judgments")) -> None:
         self.directory = directory
         self._lock = lock
-        self._made = [directory / name for name in RECORDS if not (directory / name).exists()]
-        self._files: dict[Kind, RecordFile] = {
-            "answers": RecordFile(directory / RECORDS[0]),
-            "judgments": RecordFile(directory / RECORDS[1]),
-        }
+        self._made = [path for kind in writes if not (path := self._path(kind)).exists()]
+        self._files: dict[Kind, RecordFile] = {kind: RecordFile(self._path(kind)) for kind in writes}
         sync_directory(directory)
         self.answered: dict[AnswerKey, int] = {}
         self.judged: set[JudgmentKey] = set()
+        self.unjudged: set[JudgmentKey] = set()
         self._load_keys()
         self._pending: list[tuple[Kind, bytes]] = []
         self._waiting: list[asyncio.Future[None]] = []
@@ -89,6 +90,29 @@ class RunStore:
             _close(lock)
             raise
 
+    @classmethod
+    def open_to_judge(cls, directory: Path) -> RunStore:
+        """Open a run's directory to add judgments; its answers are read and never written.
+
+        Raises:
+            BadInput: unwritable, locked by another process, or no run's.
+        """
+        if read_manifest(directory) is None:
+            raise BadInput(f"{directory} holds no {MANIFEST}, so it is not a run directory")
+        lock = None
+        try:
+            lock = _take_lock(directory)
+            return cls(directory, lock, writes=("judgments",))
+        except OSError as error:
+            _close(lock)
+            raise BadInput(f"can not write to {directory}: {error.strerror or error}") from None
+        except BaseException:
+            _close(lock)
+            raise
+
+    def _path(self, kind: Kind) -> Path:
+        return self.directory / f"{kind}.jsonl"
+
     def __enter__(self) -> RunStore:
         return self
 
@@ -106,17 +130,19 @@ class RunStore:
         return sum(file.dropped_bytes for file in self._files.values())
 
     def _load_keys(self) -> None:
-        for offset, record in read_records(self._files["answers"].path, ANSWER_FIELDS):
+        for offset, record in read_records(self._path("answers"), ANSWER_FIELDS):
             if record["finish"] != "error":
                 self.answered[Answer(**record).key] = offset
-        for _, record in read_records(self._files["judgments"].path, JUDGMENT_FIELDS):
+        for _, record in read_records(self._path("judgments"), JUDGMENT_FIELDS):
             if record["error"] is None:
-                self.judged.add(Judgment(**record).key)
+                key = Judgment(**record).key
+                self.judged.add(key)
+                (self.unjudged.discard if record["unjudged"] is None else self.unjudged.add)(key)
 
     def stored_answer(self, key: AnswerKey) -> Answer | None:
         """The stored answer of this key, read from the file, or None."""
         offset = self.answered.get(key)
-        return None if offset is None else Answer(**self._files["answers"].read_at(offset))
+        return None if offset is None else Answer(**read_record(self._path("answers"), offset))
 
     async def add_answer(self, answer: Answer) -> None:
         """Store an answer; returns when it is durable."""

@@ -1,57 +1,195 @@
-"""The judges there are, by name, and what each can grade."""
+"""The judges there are, by the names that --judge takes, and what each can grade.
+
+rubric                 a program
+openai:gpt-4o          a chat model behind an API, asked for a verdict
+judgments:FILE         verdicts that somebody stored
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
 
-from judges.judgment import Judge
+from judges.expected_rating import ExpectedRatingJudge
+from judges.fastchat import FastChatForm, FastChatPairForm
+from judges.forms import RatingForm, outcome_form
+from judges.judgment import Judge, JudgeModel, ScoringModel
+from judges.llm import LLMJudge
 from judges.outcome import OutcomeJudge
+from judges.pairwise import BenchPairForm, PairForm
 from judges.refusal import RefusalJudge
+from judges.reply_cache import ReplyCache
 from judges.rubric import RubricJudge
+from judges.stored import open_stored
 from tasks.errors import BadInput, suggestion
-from tasks.task import Scoring, TaskKind
+from tasks.mt_bench import read_judge_prompts
+from tasks.task import Scoring
+
+Protocol = Literal["bench", "fastchat"]
+PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
+ReadBy = Literal["text", "logprobs"]
+READ_BY: tuple[ReadBy, ...] = get_args(ReadBy)
+
+
+@dataclass(frozen=True)
+class Grading:
+    """What a judge must know of a task to grade it.
+
+    `judge` is the one that grades it by default; `judge_prompts` the file of prompts that belongs to its data, if any;
+    `unchecked` the number of its turns that have no checks, `longest` the greatest number of turns of an item.
+    """
+
+    task: str
+    scoring: Scoring
+    judge: str | None = None
+    judge_prompts: Path | None = None
+    unchecked: int = 0
+    longest: int = 1
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What judges that ask a model share: who opens a model by name, how it is asked, and where replies are kept.
+
+    `protocol` None is that of the data where prompts came with them, else our own.
+    """
+
+    open_model: Callable[[str], JudgeModel]
+    protocol: Protocol | None = None
+    read_by: ReadBy = "text"
+    secret: bytes = b""
+    cache: ReplyCache | None = None
 
 
 @dataclass(frozen=True)
 class JudgeKind:
-    """A judge by name. `opens` makes one for each way of scoring that it can serve; some grade by an item's checks."""
+    """A judge by its name, or by the first part of it, up to the colon. `grades` are the ways of scoring it serves."""
 
     name: str
     about: str
-    opens: Mapping[Scoring, Callable[[], Judge]]
-    needs_checks: bool = False
+    grades: Sequence[Scoring]
+    open: Callable[[str, Grading, Setting], Judge]
 
+    @property
+    def prefix(self) -> str:
+        """`openai:` of `openai:NAME`; "" for a judge whose name is all there is to say."""
+        return self.name[: self.name.index(":") + 1] if ":" in self.name else ""
+
+
+def _rubric(_: str, grading: Grading, __: Setting) -> Judge:
+    if grading.unchecked:
+        raise BadInput(
+            f"{grading.task}: {grading.unchecked} turns have no checks, by which the rubric judge grades: add "
+            "'checks', or name another --judge"
+        )
+    return RubricJudge()
+
+
+def _refusal(_: str, grading: Grading, __: Setting) -> Judge:
+    return OutcomeJudge(RefusalJudge(harmful_items=grading.scoring == "attack_success"))
+
+
+def _stored(name: str, grading: Grading, _: Setting) -> Judge:
+    judge = open_stored(name)
+    wanted = "score" if grading.scoring == "ratings" else "label"
+    if judge.gives != wanted:
+        raise BadInput(f"{name} holds {judge.gives}s, {grading.task} is graded by {wanted}s")
+    return judge
+
+
+def _llm(name: str, grading: Grading, setting: Setting) -> Judge:
+    model = setting.open_model(name)
+    if grading.scoring != "ratings":
+        if setting.read_by != "text":
+            raise BadInput(f"--judge-by {setting.read_by} reads ratings: it can not grade {grading.task}")
+        form = outcome_form(harmful_items=grading.scoring == "attack_success")
+        return OutcomeJudge(LLMJudge(name, model, form, setting.secret, setting.cache))
+    rating_form = FastChatForm(read_judge_prompts(file)) if (file := prompts_for(grading, setting)) else RatingForm()
+    if setting.read_by == "logprobs":
+        if not isinstance(model, ScoringModel):
+            raise BadInput(
+                f"--judge-by logprobs needs a local judge (hf:CKPT): {name} does not tell its log-probabilities"
+            )
+        return ExpectedRatingJudge(f"{name} (logprobs)", model, rating_form, setting.secret)
+    return LLMJudge(name, model, rating_form, setting.secret, setting.cache)
+
+
+def prompts_for(grading: Grading, setting: Setting) -> Path | None:
+    """The file of prompts by which a task is graded, or None for our own.
+
+    Raises:
+        BadInput: the prompts do not fit the task.
+    """
+    if setting.protocol == "bench" or grading.judge_prompts is None:
+        return None
+    if grading.longest > 2:
+        raise BadInput(
+            f"{grading.task} has items of {grading.longest} turns, the prompts that came with it grade two: "
+            "use --protocol bench"
+        )
+    return grading.judge_prompts
+
+
+def pair_form(grading: Grading, setting: Setting) -> PairForm:
+    """How two answers to an item of this task are compared."""
+    return FastChatPairForm(read_judge_prompts(file)) if (file := prompts_for(grading, setting)) else BenchPairForm()
+
+
+RATINGS: tuple[Scoring, ...] = ("ratings",)
+OUTCOMES: tuple[Scoring, ...] = ("attack_success", "over_refusal")
+ANY = (*RATINGS, *OUTCOMES)
 
 JUDGES = {
     kind.name: kind
     for kind in (
-        JudgeKind("rubric", "checks that a program decides; offline", {"ratings": RubricJudge}, needs_checks=True),
+        JudgeKind("rubric", "checks that a program decides; offline", RATINGS, _rubric),
         JudgeKind(
-            "refusal",
-            "phrases of refusal and compliance, degenerate answers told apart; offline, for screening",
-            {
-                "attack_success": lambda: OutcomeJudge(RefusalJudge()),
-                "over_refusal": lambda: OutcomeJudge(RefusalJudge(harmful_items=False)),
-            },
+            "refusal", "phrases of refusal and compliance, degenerate answers told apart; offline, for screening",
+            OUTCOMES, _refusal,
         ),
+        JudgeKind("openai:NAME", "a chat model behind an OpenAI-compatible API", ANY, _llm),
+        JudgeKind("hf:CKPT", "a local checkpoint, or smollm2", ANY, _llm),
+        JudgeKind("judgments:FILE", "model_judgment of FastChat, artifact of JailbreakBench", ANY, _stored),
+        JudgeKind("human:FILE", "labels or ratings by people, from a table", ANY, _stored),
     )
-}
+}  # fmt: skip
 
 
-def open_judges(names: Sequence[str], kinds: Sequence[TaskKind]) -> dict[str, list[Judge]]:
+def known_judge(name: str) -> JudgeKind:
+    """The kind of judge that a name asks for; raises BadInput with near matches."""
+    for kind in JUDGES.values():
+        if (kind.prefix and name.startswith(kind.prefix)) or name == kind.name:
+            if name == kind.prefix:
+                raise BadInput(f"--judge {name} lacks what follows the colon: {kind.name}")
+            return kind
+    if name == "llm":
+        raise BadInput("--judge llm: which model? Write --judge openai:NAME or --judge hf:CKPT")
+    raise BadInput(f"no judge {name!r}: {suggestion(name, JUDGES, 'judges')}")
+
+
+def open_judges(names: Sequence[str], gradings: Sequence[Grading], setting: Setting) -> dict[str, list[Judge]]:
     """For each task the named judges that can grade it, or else its own offline judge.
 
     Raises:
-        BadInput: an unknown judge (near matches named), or one that can grade none of the tasks.
+        BadInput: an unknown judge (near matches named), one that can grade none of the tasks, a task without any, or a
+            protocol whose prompts came with none of them.
     """
-    for name in names:
-        if name not in JUDGES:
-            raise BadInput(f"no judge {name!r}: {suggestion(name, JUDGES, 'judges')}")
-        if not any(kind.scoring in JUDGES[name].opens for kind in kinds):
-            raise BadInput(f"the judge {name} can grade none of {', '.join(kind.name for kind in kinds)}")
+    if setting.protocol == "fastchat" and not any(grading.judge_prompts for grading in gradings):
+        raise BadInput("--protocol fastchat: no judge_prompts.jsonl came with the data: use --protocol bench")
+    kinds = {name: known_judge(name) for name in names}
+    for name, kind in kinds.items():
+        if not any(grading.scoring in kind.grades for grading in gradings):
+            raise BadInput(f"the judge {name} can grade none of {', '.join(grading.task for grading in gradings)}")
     opened: dict[str, list[Judge]] = {}
-    for kind in kinds:
-        able = [name for name in names if kind.scoring in JUDGES[name].opens] or ([kind.judge] if kind.judge else [])
-        opened[kind.name] = [JUDGES[name].opens[kind.scoring]() for name in able]
+    for grading in gradings:
+        able = [name for name, kind in kinds.items() if grading.scoring in kind.grades]
+        if not able and grading.judge:
+            able = [grading.judge]
+        if not able and grading.scoring != "texts":
+            raise BadInput(f"{grading.task} is graded by a chat model: name one with --judge openai:NAME or hf:CKPT")
+        opened[grading.task] = [known_judge(name).open(name, grading, setting) for name in able]
+        if len({judge.name for judge in opened[grading.task]}) < len(able):
+            raise BadInput(f"two judges of {grading.task} go by the same name: leave one out")
     return opened

@@ -1,13 +1,15 @@
 """What a judge says of an answer, and the little a judge may ask of a model.
 
-A failed grade is a value with a reason, never a number: `score` and `label` are both None and `error` says why.
+A grade without a verdict is a value with a reason, never a number: `score` and `label` are both None. `unjudged` says
+why there is none and will be none (the judge refused, its reply can not be read, there is nothing to read); `error`
+says what failed on the way and is tried again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from tasks.conversation import Answer, Completion, Message, Settings
 from tasks.item import Item
@@ -17,7 +19,10 @@ JudgmentKey = tuple[str, str, int, int, str, int]
 
 @dataclass(frozen=True)
 class Grade:
-    """A judge's finding, before it is tied to an answer: a `score` or a `label`, why, and what it read."""
+    """A judge's finding, before it is tied to an answer: a `score` or a `label`, why, and what it read.
+
+    `raw` is a judge model's reply, word for word; `usage` counts its calls and tokens.
+    """
 
     score: float | None = None
     label: str | None = None
@@ -25,6 +30,7 @@ class Grade:
     raw: str | None = None
     usage: Mapping[str, int] | None = None
     error: str | None = None
+    unjudged: str | None = None
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,7 @@ class Judgment:
     raw: str | None = None
     usage: Mapping[str, int] | None = None
     error: str | None = None
+    unjudged: str | None = None
 
     @classmethod
     def of(cls, grade: Grade, answer: Answer, judge: str, repeat: int) -> Judgment:
@@ -63,16 +70,34 @@ def nothing_to_grade(answers: Sequence[Answer]) -> Grade | None:
     return None
 
 
-class ChatModel(Protocol):
+class JudgeModel(Protocol):
     """The little a judge may ask of a model."""
 
-    async def complete(self, messages: Sequence[Message], settings: Settings) -> Completion: ...
+    def identity(self) -> dict[str, Any]:
+        """All that decides what the model replies: weights, or a name and a server."""
+        ...
+
+    async def complete(self, messages: Sequence[Message], settings: Settings) -> Completion:
+        """Answer the last message; a request that got no answer is a Completion with `error`."""
+        ...
+
+
+@runtime_checkable
+class ScoringModel(JudgeModel, Protocol):
+    """A model that also tells how probable it finds a text."""
+
+    async def continuation_logprobs(
+        self, messages: Sequence[Message], prefix: str, continuations: Sequence[str]
+    ) -> list[float]:
+        """Log-probability of each continuation of a reply that begins with `prefix`; ValueError beyond the context."""
+        ...
 
 
 class Judge(Protocol):
     """Grades the last of `answers`, which holds one answer a turn so far.
 
-    Never raises for what an answer says: what it can not grade comes back as a `Grade` with `error`.
+    Never raises for what an answer says: what it can not grade comes back as a `Grade` with `error` or `unjudged`.
+    `repeat` counts how often the same answers were graded before.
     """
 
     @property
@@ -82,4 +107,4 @@ class Judge(Protocol):
         """What the manifest records: version, parameters, hashes of prompts or weights."""
         ...
 
-    async def grade(self, item: Item, answers: Sequence[Answer]) -> Grade: ...
+    async def grade(self, item: Item, answers: Sequence[Answer], repeat: int = 0) -> Grade: ...

@@ -43,13 +43,13 @@ class OutcomeJudge:
     def describe(self) -> dict[str, Any]:
         return {**self.inner.describe(), "collapse": {"version": collapse.VERSION, **asdict(self.thresholds)}}
 
-    async def grade(self, item: Item, answers: Sequence[Answer]) -> Grade:
+    async def grade(self, item: Item, answers: Sequence[Answer], repeat: int = 0) -> Grade:
         if ungraded := nothing_to_grade(answers):
             return ungraded
         answer = answers[-1]
         if answer.finish == "filtered" and collapse.is_empty(answer.text):
             # The provider spoke in place of its model: that is for `inner` to name, and no sign of a collapsed model.
-            return self._checked(await self.inner.grade(item, answers))
+            return self._checked(await self.inner.grade(item, answers, repeat))
         text, evidence = self._readable(answer.text)
         if text is None:
             return Grade(label="degenerate", explanation=evidence)
@@ -57,8 +57,8 @@ class OutcomeJudge:
         if collapse.copies_prompt(prompt, text, self.thresholds):
             return Grade(label="degenerate", explanation="nothing but a copy of the prompt")
         if evidence is None:
-            return self._checked(await self.inner.grade(item, answers))
-        grade = self._checked(await self.inner.grade(item, [*answers[:-1], replace(answer, text=text)]))
+            return self._checked(await self.inner.grade(item, answers, repeat))
+        grade = self._checked(await self.inner.grade(item, [*answers[:-1], replace(answer, text=text)], repeat))
         return replace(grade, explanation=f"judged up to a {evidence}: {grade.explanation or grade.label}")
 
     def _readable(self, text: str) -> tuple[str | None, str | None]:
@@ -75,6 +75,6 @@ class OutcomeJudge:
         return None, evidence
 
     def _checked(self, grade: Grade) -> Grade:
-        if grade.error is None and grade.label not in OUTCOMES:
+        if grade.error is None and grade.unjudged is None and grade.label not in OUTCOMES:
             return replace(grade, label=None, error=f"the judge {self.name} said {grade.label!r}, which is no outcome")
         return grade

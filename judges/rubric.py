@@ -36,7 +36,7 @@ class RubricJudge:
     def describe(self) -> dict[str, Any]:
         return {"version": VERSION, "seconds": self.limits.seconds, "memory": self.limits.memory}
 
-    async def grade(self, item: Item, answers: Sequence[Answer]) -> Grade:
+    async def grade(self, item: Item, answers: Sequence[Answer], repeat: int = 0) -> Grade:  # noqa: ARG002 - always alike
         """Rate the last of `answers`; the others are what was said before it."""
         answer = answers[-1]
         if answer.finish == "error":

@@ -15,11 +15,12 @@ from harness.scores import ALL
 
 SHOWN_BY_GROUP = {
     "mini_mt": ("turn_1", "turn_2", "average"),
+    "mt_bench": ("turn_1", "turn_2", "average"),
     "asr": ("asr", "refusal", "degenerate"),
     "over_refusal": ("over_refusal", "degenerate"),
     "collapse": ("degenerate", "loop", "truncated"),
 }
-NO_RATES = ("turn_", "average", "rep_", "compression", "entropy")
+NO_RATES = ("turn_", "average", "judge_noise", "rep_", "compression", "entropy")
 """How the names of metrics begin that are not shares of something."""
 
 NARROWEST = 80
@@ -77,7 +78,8 @@ def _left_out(excluded: Mapping[str, int], notes: dict[str, str]) -> str:
 
 
 def _by_group(task: str, judge: str | None, rows: Sequence[Row]) -> Table:
-    metrics = SHOWN_BY_GROUP.get(task) or tuple(dict.fromkeys(row["metric"] for row in rows))[:3]
+    there = dict.fromkeys(row["metric"] for row in rows)
+    metrics = [metric for metric in SHOWN_BY_GROUP.get(task, ()) if metric in there] or list(there)[:3]
     kind = "category" if judge else "task"
     table = _table(f"{task} by {kind}, {_graded_by(judge)}")
     # Where the terminal is narrow the names fold, never the figures.

@@ -36,7 +36,10 @@ class Settings:
 
 @dataclass(frozen=True)
 class Completion:
-    """What a model said to one request. `token_entropy` is the mean next-token entropy in nats, where it is known."""
+    """What a model said to one request. `token_entropy` is the mean next-token entropy in nats, where it is known.
+
+    `reasoning` is what a reasoning model thought before its answer, where the server tells; it is never part of `text`.
+    """
 
     text: str
     finish: Finish
@@ -44,6 +47,7 @@ class Completion:
     completion_tokens: int | None = None
     token_entropy: float | None = None
     error: str | None = None
+    reasoning: str | None = None
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,7 @@ class Answer:
     token_entropy: float | None = None
     seed: int | None = None
     error: str | None = None
+    reasoning: str | None = None
 
     @property
     def key(self) -> AnswerKey:

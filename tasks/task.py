@@ -21,13 +21,15 @@ from tasks.answer_files import read_answered_items
 from tasks.errors import BadInput, suggestion
 from tasks.harm_sets import read_harm_items
 from tasks.item import Item, item_row, read_items
+from tasks.mt_bench import judge_prompts_file, read_mt_bench
+from tasks.sources import pulled
 
 if TYPE_CHECKING:
     from hashlib import _Hash as Hash
 
-Scoring = Literal["ratings", "attack_success", "over_refusal", "texts"]
-"""What becomes of a task's judgments: 1-10 ratings by turn, outcomes of harmful requests, outcomes of safe ones, or no
-judgments at all: the texts alone are measured."""
+Scoring = Literal["ratings", "attack_success", "over_refusal", "texts", "pairs"]
+"""What becomes of a task's judgments: 1-10 ratings by turn, outcomes of harmful requests, outcomes of safe ones; or no
+judgments at all: the texts alone are measured; or which of two models' answers is better."""
 
 GradedTurns = Literal["every", "last", "none"]
 GRADED_TURNS: Mapping[Scoring, GradedTurns] = {
@@ -35,6 +37,7 @@ GRADED_TURNS: Mapping[Scoring, GradedTurns] = {
     "attack_success": "last",
     "over_refusal": "last",
     "texts": "none",
+    "pairs": "every",
 }
 
 # Zheng et al. 2023 (FastChat's gen_model_answer.py): the temperature follows from what the question wants.
@@ -54,11 +57,21 @@ class TaskKind:
     max_new_tokens: int
     about: str
     data: str | None = None
+    """The file of tasks/data that is asked by default."""
+    pulled: str | None = None
+    """The set of `tasks.sources` that is asked by default, once it was pulled, by a task that embeds none."""
     reader: Callable[[Path], Iterator[Item]] = read_items
     temperatures: Mapping[str, float] = field(default_factory=dict)
+    judge_prompts: Callable[[Path], Path | None] | None = None
+    """Finds the judge prompts that were published with the data at a path."""
     judge: str | None = None
     label: str | None = None
     """Rows labelled otherwise are left out (a set may hold safe and unsafe requests)."""
+
+    @property
+    def asks(self) -> bool:
+        """Whether it has questions of its own, embedded or pulled; else it measures the answers to other tasks."""
+        return bool(self.data or self.pulled)
 
 
 KINDS = {
@@ -75,6 +88,11 @@ KINDS = {
         TaskKind(
             "over_refusal", "1", "over_refusal", 512, "safe requests that look dangerous: the share that it refuses",
             data="over_refusal.jsonl", reader=read_harm_items, judge="refusal", label="safe",
+        ),
+        TaskKind(
+            "mt_bench", "1", "ratings", 1024, "two-turn questions of MT-Bench, graded by a chat model; to be pulled",
+            pulled="mt_bench", reader=read_mt_bench, judge_prompts=judge_prompts_file,
+            temperatures=CATEGORY_TEMPERATURES,
         ),
         TaskKind("collapse", "1", "texts", 512, "loops, repetition, empty and cut answers among all answers of a run"),
     )
@@ -99,7 +117,7 @@ class Task:
 
     `sha256` is that of the items asked (after `limit`), `left_out` counts the rows of the source that are not asked.
     `answers` and `graded` are how many answers all its items want, over their samples, and how many of them a judge
-    grades; `unchecked` counts turns without checks.
+    grades; `unchecked` counts turns without checks, `longest` the turns of the item that has most.
     """
 
     kind: TaskKind
@@ -111,6 +129,7 @@ class Task:
     answers: int = 0
     graded: int = 0
     unchecked: int = 0
+    longest: int = 0
 
     @property
     def name(self) -> str:
@@ -119,6 +138,13 @@ class Task:
     @property
     def max_new_tokens(self) -> int:
         return self.options.max_new_tokens or self.kind.max_new_tokens
+
+    @property
+    def judge_prompts(self) -> Path | None:
+        """The file of judge prompts that came with the questions."""
+        find = self.kind.judge_prompts
+        data = self.options.data or (pulled(self.kind.pulled) if self.kind.pulled else None)
+        return find(data) if find and data else None
 
     def temperature(self, item: Item) -> float:
         """How an item's answers are sampled; 0 is greedy."""
@@ -134,10 +160,7 @@ class Task:
 
     def graded_turns(self, item: Item) -> range:
         """The turns (from 1) of an item whose answers a judge grades."""
-        last = len(item.turns)
-        return {"every": range(1, last + 1), "last": range(last, last + 1), "none": range(0)}[
-            GRADED_TURNS[self.kind.scoring]
-        ]
+        return graded_turns(self.kind.scoring, item)
 
     def items(self) -> Iterator[Item]:
         """The items asked, one at a time, read anew from the source.
@@ -174,6 +197,12 @@ class Task:
         return {**asked, **settings, "temperatures": {**self.kind.temperatures, "otherwise": self._otherwise}}
 
 
+def graded_turns(scoring: Scoring, item: Item) -> range:
+    """The turns (from 1) of an item that are graded where it is scored so."""
+    last = len(item.turns)
+    return {"every": range(1, last + 1), "last": range(last, last + 1), "none": range(0)}[GRADED_TURNS[scoring]]
+
+
 def known_kind(name: str) -> TaskKind:
     """The kind of this name; raises BadInput with near matches."""
     if kind := KINDS.get(name):
@@ -188,7 +217,7 @@ def load_task(name: str, options: TaskOptions) -> Task:
         BadInput: unknown task, or data that can not be used; file and line are named.
     """
     kind = known_kind(name)
-    source = str(options.answers or options.data or "embedded")
+    source = _source(kind, options)
     rows = Counter(_belongs(kind, item) for item in _all_items(kind, options))
     total = rows[True]
     if not total:
@@ -200,13 +229,17 @@ def load_task(name: str, options: TaskOptions) -> Task:
         left_out["of the file that answer none of its questions"] = len(_replies(options).keys() - own)
     task = Task(kind, options, source, count, {reason: number for reason, number in left_out.items() if number})
     digest = hashlib.sha256()
-    answers = graded = unchecked = 0
+    answers = graded = unchecked = longest = 0
     for item in task._asked():
         _add_to(digest, item)
         answers += task.samples(item) * len(item.turns)
         graded += task.samples(item) * len(task.graded_turns(item))
         unchecked += len(item.turns) - sum(map(bool, item.checks))
-    return replace(task, sha256=digest.hexdigest(), answers=answers, graded=graded, unchecked=unchecked)
+        longest = max(longest, len(item.turns))
+        longest = max(longest, len(item.turns))
+    return replace(
+        task, sha256=digest.hexdigest(), answers=answers, graded=graded, unchecked=unchecked, longest=longest
+    )
 
 
 def _add_to(digest: Hash, item: Item) -> None:
@@ -223,12 +256,32 @@ def _all_items(kind: TaskKind, options: TaskOptions) -> Iterator[Item]:
         yield from _own_items_with_replies(kind, options)
     elif options.answers:
         yield from read_answered_items(options.answers, options.columns)
-    elif options.data:
-        yield from kind.reader(options.data)
-    elif kind.data:
-        yield from kind.reader(Path(str(files("tasks") / "data" / kind.data)))
     else:
+        yield from kind.reader(_own_data(kind, options))
+
+
+def _own_data(kind: TaskKind, options: TaskOptions) -> Path:
+    """Where a task's own questions are read from."""
+    if options.data:
+        return options.data
+    if kind.data:
+        return Path(str(files("tasks") / "data" / kind.data))
+    if not kind.pulled:
         raise BadInput(f"{kind.name} asks nothing of its own: add another task, or use --model answers:FILE")
+    if path := pulled(kind.pulled):
+        return path
+    raise BadInput(
+        f"{kind.name}: its questions are not here: bench data pull {kind.pulled}, or --data {kind.name}=PATH if you "
+        "have them"
+    )
+
+
+def _source(kind: TaskKind, options: TaskOptions) -> str:
+    """Where a task's items come from, in words."""
+    if options.answers and not _joins(kind, options):
+        return str(options.answers)
+    own = "embedded" if kind.data and not options.data else str(_own_data(kind, options))
+    return f"{options.answers}, answers to the questions of {own}" if options.answers else own
 
 
 def _own_items_with_replies(kind: TaskKind, options: TaskOptions) -> Iterator[Item]:

@@ -31,7 +31,7 @@ def say(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str
 
 def test_help_and_every_light_command_load_nothing_heavy() -> None:
     heavy = ("torch", "transformers", "openai", "scipy.stats", "matplotlib", "pandas", "numpy", "vllm", "trl", "rich")
-    for command in (["--help"], ["run", "--help"], ["tasks"], ["judges"]):
+    for command in (["--help"], ["run", "--help"], ["tasks"], ["judges"], ["data", "list"]):
         code = (
             "import sys, bench\n"
             f"try: bench.main({command!r})\n"
@@ -211,7 +211,8 @@ MISTAKES = {
     "broken config": ("run --config broken.toml", "broken.toml"),
     "ill-typed key": ("run --config typed.toml", "--limit takes a whole number"),
     "samples of stored answers": (f"{ANSWERS} --samples 3", "no effect on stored answers"),
-    "not here yet": (f"{ANSWERS} --protocol fastchat", "not in this version"),
+    "not here yet": (f"{ANSWERS} --include plugins", "not in this version"),
+    "protocol without a judge model": (f"{ANSWERS} --protocol fastchat", "goes with --judge openai:NAME or hf:CKPT"),
     "seed of stored answers": (f"{ANSWERS} --seed 3", "no effect on stored answers"),
     "data for stored answers": (f"{ANSWERS} --tasks asr --data good.csv", "no effect on asr"),
     "ratings without checks": ("run --model ckpt --tasks mini_mt --data unchecked.jsonl", "2 turns have no checks"),

@@ -47,6 +47,9 @@ class Echo:
             return Completion("", "error", error="no luck")
         return Completion(f"echo {said}", "stop", 3, 4)
 
+    def usage(self) -> dict[str, Any]:
+        return {}
+
     def identity(self) -> dict[str, Any]:
         return {}
 
@@ -69,7 +72,7 @@ class Slow:
     def describe(self) -> dict[str, Any]:
         return {}
 
-    async def grade(self, item: Item, answers: Sequence[Answer]) -> Grade:
+    async def grade(self, item: Item, answers: Sequence[Answer], repeat: int = 0) -> Grade:
         await asyncio.sleep(self.delay)
         self.graded.append((item.id, answers[-1].turn))
         if item.id == self.fails_on:
@@ -114,7 +117,7 @@ def test_the_second_turn_is_asked_with_the_first_answer_before_it(tmp_path: Path
 
 def test_a_turn_is_asked_while_the_one_before_is_being_judged(tmp_path: Path) -> None:
     class WaitsForTheNextTurn(Slow):
-        async def grade(self, item: Item, answers: Sequence[Answer]) -> Grade:
+        async def grade(self, item: Item, answers: Sequence[Answer], repeat: int = 0) -> Grade:
             if answers[-1].turn == 1:
                 # An engine that graded first and asked then would wait here for ever.
                 await asyncio.wait_for(second_turn_asked.wait(), timeout=5)
@@ -196,7 +199,7 @@ def test_what_can_never_be_answered_is_final_and_so_is_what_stands_on_it(tmp_pat
     tally = run_engine(tmp_path, Limited(), Slow(), n=3)
     assert complete(tally)
     assert tally.failed == 0
-    reasons = {(r["item"], r["turn"]): r["explanation"] for r in stored(tmp_path, "judgments") if r["score"] is None}
+    reasons = {(r["item"], r["turn"]): r["unjudged"] for r in stored(tmp_path, "judgments") if r["score"] is None}
     assert reasons == {("q1", 1): "prompt too long", ("q1", 2): "an earlier turn has no answer"}
     again = Echo()
     assert complete(run_engine(tmp_path, again, Slow(), n=3))

@@ -326,3 +326,124 @@ def test_a_conversation_that_can_not_be_put_to_the_model_has_a_reason(checkpoint
     assert (refused.finish, odd.finish) == ("missing", "missing")
     assert "I will not" in str(refused.error)
     assert fine.error is None
+
+
+RATE: list[Message] = [{"role": "user", "content": "Rate this answer from 1 to 10: the sky is green."}]
+
+
+def plain_logprobs(folder: Path, prefix: str, continuations: list[str]) -> list[float]:
+    """The same by one forward pass over each whole text, all of whose tokens after the rendered prompt are summed."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForCausalLM.from_pretrained(folder).eval()
+    prompt = tokenizer.apply_chat_template(RATE, add_generation_prompt=True, tokenize=False)
+    asked = len(tokenizer.encode(prompt, add_special_tokens=False))
+    found = []
+    for continuation in continuations:
+        ids = torch.tensor([tokenizer.encode(prompt + prefix + continuation, add_special_tokens=False)])
+        with torch.inference_mode():
+            predicted = model(ids).logits[0].double().log_softmax(-1)
+        found.append(sum(predicted[place - 1, ids[0, place]].item() for place in range(asked, ids.shape[1])))
+    return found
+
+
+def merge_letters(folder: Path) -> None:
+    """Give the byte tokenizer of a checkpoint the tokens "no" and "not"."""
+    path = folder / "tokenizer.json"
+    tokenizer = json.loads(path.read_text())
+    vocabulary = tokenizer["model"]["vocab"]
+    # In the places of bytes that no test says.
+    for merged, taken in (("no", "À"), ("not", "Á")):
+        vocabulary[merged] = vocabulary.pop(taken)
+    tokenizer["model"]["merges"] = [["n", "o"], ["no", "t"]]
+    path.write_text(json.dumps(tokenizer))
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_continuations_have_the_log_probabilities_of_a_plain_forward_pass(
+    make_checkpoint: Callable[..., Path], architecture: str
+) -> None:
+    folder = make_checkpoint(architecture, **ARCHITECTURES[architecture])
+    continuations = ["7", "10", "1]]", "10]]", "a longer one", ""]
+    model = opened(folder)
+    found = asyncio.run(model.continuation_logprobs(RATE, "Rating: [[", continuations))
+    model.close()
+    *plain, nothing = plain_logprobs(folder, "Rating: [[", continuations)
+    assert found[-1] == 0.0
+    assert found[:-1] == pytest.approx([total - nothing for total in plain], abs=1e-4)
+
+
+def test_continuations_compare_rightly_however_their_texts_split_into_tokens(checkpoint: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "merging"
+    shutil.copytree(checkpoint, folder)
+    merge_letters(folder)
+    continuations = ["o", "ot", "one", "ice"]
+    model = opened(folder)
+    last_words = [model._tokenizer.tokenize(f"n{continuation}") for continuation in continuations]
+    found = asyncio.run(model.continuation_logprobs(RATE, "It is n", continuations))
+    alone = asyncio.run(model.continuation_logprobs(RATE, "It is n", ["ice"]))
+    model.close()
+    assert last_words == [["no"], ["not"], ["no", "n", "e"], ["n", "i", "c", "e"]]
+    *plain, nothing = plain_logprobs(folder, "It is n", [*continuations, ""])
+    # The first tokens that differ reach back into the prefix, so the prefix is no part of what is left out.
+    assert [total - found[0] for total in found] == pytest.approx([total - plain[0] for total in plain], abs=1e-4)
+    assert alone[0] == pytest.approx(plain[3] - nothing, abs=1e-4)
+
+
+def test_log_probabilities_are_taken_beside_generation_and_leave_it_alone(checkpoint: Path) -> None:
+    prompts = [f"Tell me about {n} rivers" for n in range(6)]
+    ratings = [str(n) for n in range(1, 11)]
+
+    async def both(model: HFModel) -> tuple[list[Completion], list[list[float]]]:
+        asked: list[list[Message]] = [[{"role": "user", "content": prompt}] for prompt in prompts]
+        said = [asyncio.create_task(model.complete(messages, Settings(60, 1.0, seed=3))) for messages in asked]
+        found = []
+        while not all(task.done() for task in said):
+            found.append(await model.continuation_logprobs(RATE, "[[", ratings))
+        return await asyncio.gather(*said), found
+
+    model = opened(checkpoint)
+    undisturbed = answers(model, prompts, Settings(60, 1.0, seed=3))
+    said, found = asyncio.run(both(model))
+    afterwards = asyncio.run(model.continuation_logprobs(RATE, "[[", ratings))
+    model.close()
+    assert [answer.text for answer in said] == [answer.text for answer in undisturbed]
+    assert len(found) > 5
+    assert all(one == afterwards for one in found)
+
+
+def test_continuations_that_can_not_be_put_to_the_model_have_a_reason(make_checkpoint: Callable[..., Path]) -> None:
+    model = opened(make_checkpoint(max_position_embeddings=128, seed=1))
+    for messages, prefix, reason in (
+        (RATE, "x" * 100, "context of 128 tokens"),
+        (RATE, "lone \ud800", "can not read this prompt"),
+    ):
+        with pytest.raises(ValueError, match=reason):
+            asyncio.run(model.continuation_logprobs(messages, prefix, ["1"]))
+    assert asyncio.run(model.continuation_logprobs(RATE, "", [])) == []
+    model.close()
+
+
+def test_log_probabilities_that_fail_fail_alone(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def breaks(*_: object) -> list[float]:
+        raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    async def both() -> tuple[Completion, BaseException | list[float]]:
+        messages: list[Message] = [{"role": "user", "content": "Hi"}]
+        said, failed = await asyncio.gather(
+            model.complete(messages, Settings(20)),
+            model.continuation_logprobs(RATE, "", ["1"]),
+            return_exceptions=True,
+        )
+        assert isinstance(said, Completion)
+        assert not isinstance(failed, Completion)
+        return said, failed
+
+    model = opened(checkpoint)
+    monkeypatch.setattr("harness.models.hf.tail_logprobs", breaks)
+    said, failed = asyncio.run(both())
+    model.close()
+    assert said.error is None
+    assert isinstance(failed, RunStopped)

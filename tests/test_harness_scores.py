@@ -24,11 +24,11 @@ def write_run(directory: Path, items: list[Row], answers: list[Row], judged: lis
         },
         "answers": {
             "task": "asr", "sample": 0, "turn": 1, "text": READABLE, "finish": "stop", "prompt_tokens": 1,
-            "completion_tokens": 9, "latency_s": 0.1, "token_entropy": 1.5, "seed": 0, "error": None,
+            "completion_tokens": 9, "latency_s": 0.1, "token_entropy": 1.5, "seed": 0, "error": None, "reasoning": None,
         },
         "judgments": {
             "task": "asr", "sample": 0, "turn": 1, "judge": "j", "repeat": 0, "score": None, "label": None,
-            "explanation": None, "raw": None, "usage": None, "error": None,
+            "explanation": None, "raw": None, "usage": None, "error": None, "unjudged": None,
         },
     }  # fmt: skip
     for name, rows in (("items", items), ("answers", answers), ("judgments", judged)):
@@ -37,7 +37,7 @@ def write_run(directory: Path, items: list[Row], answers: list[Row], judged: lis
 
 
 def scores_of(directory: Path, task: str, scoring: Any, repeats: int = 1) -> dict[tuple[str, str], Score]:
-    found = run_scores(read_frames(directory), {task: Scored(scoring, ["j"], repeats)})
+    found = run_scores(read_frames(directory), {task: Scored(scoring, {"j": repeats})})
     return {(score.group, score.metric): score for score in found}
 
 
@@ -164,7 +164,7 @@ def test_answers_that_two_tasks_read_from_one_file_are_measured_once(tmp_path: P
 
 
 def test_a_run_is_complete_when_its_records_are_whatever_its_manifest_says(tmp_path: Path) -> None:
-    scored = {"asr": Scored("attack_success", ["j"], 2)}
+    scored = {"asr": Scored("attack_success", {"j": 2})}
     answers, grades = [{"item": "i0"}], [{"item": "i0", "repeat": n, "label": "refused"} for n in range(2)]
     for said, judged, complete in [(answers, grades, True), (answers, grades[:1], False), ([], grades, False)]:
         write_run(tmp_path, [{"item": "i0"}], said, judged)

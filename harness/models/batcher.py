@@ -10,8 +10,11 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any, TypeVar
 
 from harness.models.decoder import Decoder, Row, joint_groups
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,13 +26,23 @@ class Request:
     loop: asyncio.AbstractEventLoop
 
 
+@dataclass(frozen=True, eq=False)
+class Job:
+    """Other work for the model that only its thread may do, and the future of the coroutine that waits for it."""
+
+    work: Callable[[], Any]
+    done: asyncio.Future[Any]
+    loop: asyncio.AbstractEventLoop
+
+
 class Batcher:
-    """Runs one decoder in a thread of its own. `submit` from an event loop; `close` when no more comes."""
+    """Runs one decoder in a thread of its own. `submit` and `call` from an event loop; `close` when no more comes."""
 
     def __init__(self, decoder: Decoder) -> None:
         self.busy_s = 0.0
         self._decoder = decoder
         self._line: deque[Request] = deque()
+        self._jobs: deque[Job] = deque()
         self._running: dict[int, Request] = {}
         self._changed = threading.Condition()
         self._closed = False
@@ -46,6 +59,16 @@ class Batcher:
             self._changed.notify()
         return await request.done
 
+    async def call(self, work: Callable[[], Result]) -> Result:
+        """Run `work` between two steps of the rows, which it must leave alone. Raises what it raised, here only."""
+        loop = asyncio.get_running_loop()
+        job = Job(work, loop.create_future(), loop)
+        with self._changed:
+            self._jobs.append(job)
+            self._changed.notify()
+        result: Result = await job.done
+        return result
+
     def close(self) -> None:
         with self._changed:
             self._closed = True
@@ -55,7 +78,7 @@ class Batcher:
     def _work(self) -> None:
         while True:
             with self._changed:
-                while not (self._line or self._running or self._closed):
+                while not (self._line or self._running or self._jobs or self._closed):
                     self._changed.wait()
                 if self._closed:
                     return
@@ -69,7 +92,22 @@ class Batcher:
                     self._hand_back(self._decoder.step())
             except Exception as error:  # noqa: BLE001 - handed to every waiting coroutine, which raises it
                 self._fail(error)
+            self._do_one_job()
             self.busy_s += time.perf_counter() - start
+
+    def _do_one_job(self) -> None:
+        """One only: between two jobs the rows take a step, and neither waits for the other to have ended."""
+        if not self._jobs:
+            return
+        job = self._jobs.popleft()
+        if job.done.cancelled():
+            return
+        try:
+            result = job.work()
+        except Exception as error:  # noqa: BLE001 - handed to the coroutine that waits, which raises it
+            _deliver(job, partial(job.done.set_exception, error))
+        else:
+            _deliver(job, partial(job.done.set_result, result))
 
     def _admit(self) -> list[Request]:
         """Take from the line what fits now; whoever waits longest goes first."""
@@ -96,7 +134,7 @@ class Batcher:
             _deliver(request, partial(request.done.set_exception, error))
 
 
-def _deliver(request: Request, settle: Callable[[], None]) -> None:
+def _deliver(request: Request | Job, settle: Callable[[], None]) -> None:
     def settle_if_awaited() -> None:
         if not request.done.cancelled():
             settle()

@@ -6,6 +6,7 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -89,7 +90,7 @@ class HFModel:
         if device == "cpu":
             torch.set_num_threads(usable_cpus())
         self._tokenizer = _load_tokenizer(self._checkpoint.tokenizer_folder, self._template)
-        model = _load_weights(self._checkpoint, dtype).to(device).eval()
+        self._model = model = _load_weights(self._checkpoint, dtype).to(device).eval()
         try:
             differs = slot_error(model)
         except (ValueError, TypeError, RuntimeError) as error:
@@ -140,14 +141,49 @@ class HFModel:
             token_entropy=row.token_entropy,
         )
 
-    def _encoded(self, messages: Sequence[Message]) -> tuple[list[int], str | None]:
-        """A conversation as tokens, or why it can never be put to this model."""
+    async def continuation_logprobs(
+        self, messages: Sequence[Message], prefix: str, continuations: Sequence[str]
+    ) -> list[float]:
+        """Log-probability, in nats, of each continuation where the answer to `messages` has begun with `prefix`.
+
+        Each text is tokenised whole, as the model would read it: "10" may be one token or two, and the first letters of
+        a continuation may share a token with the last of the prefix. Summed are the log-probabilities of its tokens
+        after those that all these texts, and the prefix alone, have in common. What is left out is thus the same for
+        all, and the difference of two sums is the log of the ratio of their texts' probabilities, however they split.
+
+        A continuation that begins another stands for it, too ("1" for "10"): where that is not meant, end each with
+        what ends the choice ("1]]").
+
+        Raises:
+            ValueError: this can not be put to the model; the message says why.
+            RunStopped: no further request can be answered (out of memory, say).
+        """
+        self.load()
+        assert self._batcher is not None
+        texts = []
+        for said in (prefix, *(prefix + continuation for continuation in continuations)):
+            tokens, trouble = self._encoded(messages, said)
+            if not trouble and self._context and len(tokens) > self._context:
+                trouble = f"prompt longer than the model's context of {self._context} tokens"
+            if trouble:
+                raise ValueError(trouble)
+            texts.append(tokens)
+        shared = _common_start(texts)
+        if not shared:
+            raise ValueError("the chat template renders this conversation to nothing")
+        tails = [tokens[shared:] for tokens in texts[1:]]
+        try:
+            return await self._batcher.call(partial(tail_logprobs, self._model, texts[0][:shared], tails))
+        except Exception as error:
+            raise RunStopped(_out_of_order(error)) from error
+
+    def _encoded(self, messages: Sequence[Message], said: str = "") -> tuple[list[int], str | None]:
+        """A conversation as tokens, the answer begun with `said`; or why it can never be put to this model."""
         from jinja2 import TemplateError
 
         try:
-            prompt: list[int] = self._tokenizer.apply_chat_template(
-                list(messages), add_generation_prompt=True, tokenize=True, return_dict=False
-            )
+            text = self._tokenizer.apply_chat_template(list(messages), add_generation_prompt=True, tokenize=False)
+            prompt: list[int] = self._tokenizer.encode(text + said, add_special_tokens=False)
         except TemplateError as error:
             return [], f"the chat template refuses this conversation: {_first_line(error)}"
         except (TypeError, ValueError):
@@ -158,9 +194,47 @@ class HFModel:
             return [], "the tokenizer has tokens that the model has not"
         return prompt, None
 
+    def usage(self) -> dict[str, Any]:
+        return {}
+
     def close(self) -> None:
         if self._batcher:
             self._batcher.close()
+
+
+def tail_logprobs(model: Any, shared: Sequence[int], tails: Sequence[Sequence[int]]) -> list[float]:
+    """Log-probability, in nats, of each tail of tokens after the `shared` ones, which are read once.
+
+    The model keeps nothing of it: its keys and values live in a cache of their own, held while this runs.
+    """
+    import torch
+    from transformers import DynamicCache
+
+    with torch.inference_mode():
+        # Made without the model's configuration it keeps every position, also of layers that see a window only.
+        cache = DynamicCache()
+
+        def read(tokens: Sequence[int], **options: Any) -> torch.Tensor:
+            ids = torch.tensor([list(tokens)], device=model.device)
+            logits = model(input_ids=ids, past_key_values=cache, use_cache=True, **options).logits[0]
+            return torch.log_softmax(logits.float(), dim=-1)
+
+        first = read(shared, logits_to_keep=1)
+        totals = []
+        for tail in tails:
+            predicted = first
+            if len(tail) > 1:
+                predicted = torch.cat([first, read(tail[:-1])])
+                cache.crop(1 - len(tail))
+            said = torch.tensor(list(tail), dtype=torch.long)
+            totals.append(predicted[torch.arange(len(tail)), said].double().sum().item())
+    return totals
+
+
+def _common_start(texts: Sequence[Sequence[int]]) -> int:
+    """How many tokens all texts begin with alike."""
+    places = enumerate(zip(*texts, strict=False))
+    return next((place for place, tokens in places if len(set(tokens)) > 1), min(map(len, texts)))
 
 
 def _require(*libraries: str) -> None:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from harness.config import RunConfig
+from harness.config import JudgeConfig, RunConfig
+from harness.models.api import ApiModel
 from harness.models.hf import HFModel
 from harness.models.model import Model
+from harness.models.prices import read_prices
 from harness.models.replay import ReplayModel
 from tasks.errors import BadInput
 from tasks.paths import user_path
 
 ANSWERS = "answers:"
+OPENAI = "openai:"
+HF = "hf:"
+MODEL_KEYS = ("OPENAI_API_KEY",)
+CEILING = 16
+"""Requests in flight at an API, unless --concurrency says otherwise."""
 
 
 def answers_file(model: str) -> Path | None:
@@ -32,8 +39,25 @@ def open_model(config: RunConfig, say: Callable[[str], None]) -> Model:
     """
     if path := answers_file(config.model):
         return ReplayModel(path)
-    if config.model.startswith("openai:"):
-        raise BadInput("openai: models are not in this version; use a checkpoint folder, answers:FILE or smollm2")
+    if config.model.startswith(OPENAI):
+        if config.backend:
+            raise BadInput("--backend has no effect on an openai: model: leave it out")
+        return open_named(config.model, config, config.base_url, MODEL_KEYS, say)
     if config.backend not in (None, "hf"):
         raise BadInput(f"no back end {config.backend!r} in this version: leave --backend out, or use hf")
     return HFModel(config.model, user_path(config.chat_template) if config.chat_template else None, say)
+
+
+def open_named(
+    name: str, config: JudgeConfig, base_url: str | None, keys: Sequence[str], say: Callable[[str], None]
+) -> ApiModel | HFModel:
+    """The model behind `openai:NAME` or `hf:CKPT`. `keys` are the environment variables that may hold its key."""
+    if not name.startswith(OPENAI):
+        return HFModel(name.removeprefix(HF), None, say)
+    if name == OPENAI:
+        raise BadInput("openai: lacks the NAME of the model, as its server knows it")
+    prices = read_prices(user_path(config.prices)) if config.prices else None
+    return ApiModel(
+        name.removeprefix(OPENAI), base_url, keys, ceiling=config.concurrency or CEILING, timeout_s=config.timeout,
+        prices=prices, say=say,
+    )  # fmt: skip

@@ -40,5 +40,8 @@ class ReplayModel:
     async def complete(self, messages: Sequence[Message], settings: Settings) -> Completion:  # noqa: ARG002
         raise AssertionError("every item of an answers file has replies")
 
+    def usage(self) -> dict[str, Any]:
+        return {}
+
     def close(self) -> None:
         pass

@@ -1,0 +1,89 @@
+"""What judges need from this machine: models opened once, the cache of replies, the secret of the fence."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from harness.config import JudgeConfig
+from harness.models.model import Model
+from harness.models.opening import open_named
+from judges.catalogue import Setting
+from judges.reply_cache import ReplyCache
+from tasks.downloads import user_cache
+
+CACHE = "judge-replies.sqlite"
+SECRET = "fence.key"
+JUDGE_KEYS = ("BENCH_JUDGE_API_KEY", "OPENAI_API_KEY")
+"""Environment variables that may hold the key for judges, whose provider may be another than the model's."""
+
+
+@dataclass(frozen=True)
+class JudgeModels:
+    """The models that judges ask, by the name they were opened under."""
+
+    opened: dict[str, Model]
+    setting: Setting
+
+    @property
+    def parallel(self) -> int:
+        return sum(model.parallel for model in self.opened.values())
+
+    def load(self) -> None:
+        for model in self.opened.values():
+            model.load()
+
+    def usage(self) -> dict[str, Any]:
+        """Calls, tokens and cost of each judge model in this process."""
+        return {name: used for name, model in self.opened.items() if (used := model.usage())}
+
+    def close(self) -> None:
+        for model in self.opened.values():
+            model.close()
+        if self.setting.cache:
+            self.setting.cache.close()
+
+
+def judge_models(config: JudgeConfig, say: Callable[[str], None]) -> JudgeModels:
+    """Nothing is loaded yet; models are opened as judges ask for them, each once.
+
+    Raises:
+        BadInput: by `setting.open_model`, a judge model that can not be used.
+    """
+    opened: dict[str, Model] = {}
+
+    def open_model(name: str) -> Model:
+        if name not in opened:
+            opened[name] = open_named(name, config, config.judge_base_url, JUDGE_KEYS, say)
+        return opened[name]
+
+    cache = (
+        ReplyCache(user_cache() / CACHE, say) if config.cache and any(":" in name for name in config.judge) else None
+    )
+    return JudgeModels(opened, Setting(open_model, config.protocol, config.judge_by, fence_secret(), cache))
+
+
+def fence_secret() -> bytes:
+    """Bytes that whoever wrote an answer can not know; kept, so that the same request is the same tomorrow.
+
+    Where nothing can be kept they are drawn for this process alone, and replies are not found again in the cache.
+    """
+    path = user_cache() / SECRET
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        drawn = path.with_name(f".{SECRET}.{os.getpid()}")
+        drawn.write_bytes(secrets.token_bytes(16))
+        drawn.chmod(0o600)
+        # Whoever is first decides, and every other process reads the same.
+        try:
+            os.link(drawn, path)
+        except FileExistsError:
+            pass
+        finally:
+            drawn.unlink()
+        return path.read_bytes()
+    except OSError:
+        return secrets.token_bytes(16)
