@@ -124,7 +124,7 @@ def _calibrate(arguments: argparse.Namespace) -> int:
         from reports.calibration_table import calibration_table
 
         print_line(calibration_table(found), sys.stdout)
-    return 0
+    return 4 if found.failed else 0
 
 
 def _tasks(arguments: argparse.Namespace) -> int:
@@ -265,15 +265,13 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     command.set_defaults(command=_calibrate)
     add = command.add_argument
-    add("--judge", metavar="J", action="append", help="the judge (see bench judges); with --run, one of the run's")
     add("--labels", metavar="FILE", required=True, help="prompts, replies and labels; with --run: item, label or score")
     add("--columns", metavar="A=B,…", help="columns of the file: prompt=…,response=…,label=…,id=…,category=…")
     add("--map", metavar="A=B,…", help="labels as outcomes: A=refused,B=complied or A=harmful,B=not_harmful, …")
     add("--task", metavar="T", help="what the judge grades (default: asr, and over_refusal for safe prompts)")
     add("--run", metavar="RUN", help="a run directory: correct a figure of it by the labels")
     add("--metric", metavar="M", help="with --run: the figure (default: asr, over_refusal, or the mean rating)")
-    add("--judge-base-url", metavar="U", help="of an openai: judge (default: api.openai.com, or OPENAI_BASE_URL)")
-    add("--concurrency", metavar="N", type=int, help="answers being graded at a time")
+    _add_judge_flags(command)
 
     for name, function, about in (("tasks", _tasks, "what can be asked"), ("judges", _judges, "who can grade")):
         command = commands.add_parser(name, parents=[common], help=about, epilog=f"example: bench {name}")

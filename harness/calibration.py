@@ -48,6 +48,11 @@ class Calibration:
     left_out: Mapping[str, int] = field(default_factory=dict)
     unjudged: Mapping[str, int] = field(default_factory=dict)
 
+    @property
+    def failed(self) -> bool:
+        """Whether the judge could not be had for some answers, which the same command would ask it about again."""
+        return any(reason.startswith(FAILED) for reason in self.unjudged)
+
     def as_json(self) -> dict[str, Any]:
         return {
             "schema_version": SCHEMA_VERSION,

@@ -61,6 +61,7 @@ class RunConfig(JudgeConfig):
     out: str | None = None
 
 
+JUDGE_FLAGS = tuple(field.name for field in fields(JudgeConfig))
 COUNTS = ("concurrency", "judge_repeats", "samples", "limit", "max_new_tokens")
 LISTS = ("tasks", "data", "judge", "include")
 WHOLE = ("data", "include", "judge")

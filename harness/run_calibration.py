@@ -22,9 +22,10 @@ import numpy as np
 
 from harness.agreement import LabelAgreement, Numbers, RatingAgreement, label_agreement, rating_agreement
 from harness.calibration import Calibration, calibrate_file, why_unjudged
-from harness.config import judge_config
+from harness.config import JUDGE_FLAGS, judge_config
 from harness.prediction_powered import PredictionPowered, prediction_powered
 from harness.records import read_records
+from harness.results import judges_of
 from harness.scores import RATING_SCALE
 from harness.store import (
     ANSWER_FIELDS,
@@ -74,6 +75,11 @@ class RunCalibration:
     left_out: Mapping[str, int]
     unjudged: Mapping[str, int]
     unanswered: int
+
+    @property
+    def failed(self) -> bool:
+        """Nothing is asked here, so nothing fails on the way."""
+        return False
 
     def as_json(self) -> dict[str, Any]:
         found = self.figures
@@ -140,10 +146,12 @@ def calibration(flags: Mapping[str, Any], *, quiet: bool = False) -> Calibration
     if "run" not in flags:
         if "metric" in flags:
             raise BadInput("--metric is a figure of a run: name the run with --run, or leave it out")
-        of_judge = {key: flags[key] for key in ("judge", "judge_base_url", "concurrency") if key in flags}
+        if "judge_repeats" in flags:
+            raise BadInput("--judge-repeats has no effect on a calibration: leave it out")
+        of_judge = {key: flags[key] for key in JUDGE_FLAGS if key in flags}
         columns, mapping, task = flags.get("columns"), flags.get("map"), flags.get("task")
         return calibrate_file(labels, judge_config(of_judge), columns=columns, mapping=mapping, task=task, quiet=quiet)
-    for key in ("columns", "map", "judge_base_url", "concurrency"):
+    for key in ("columns", "map", *(key for key in JUDGE_FLAGS if key != "judge")):
         if key in flags:
             raise BadInput(f"--{key.replace('_', '-')} has no effect with --run: leave it out")
     judges = flags.get("judge", [None])
@@ -168,7 +176,7 @@ def calibrate_run(
     identity = manifest["identity"]
     labels = read_judgments(file, human=True)
     task = _chosen_task(run, identity["tasks"], labels, task)
-    judge = _chosen(judge, identity["judges"].get(task, {}), "--judge", f"{task} in {run}", "judges")
+    judge = _chosen(judge, judges_of(manifest).get(task, {}), "--judge", f"{task} in {run}", "judges")
     scoring: Scoring = identity["tasks"][task]["scoring"]
     needed = "score" if scoring == "ratings" else "label"
     if labels.gives != needed:

@@ -251,7 +251,8 @@ def write_run(directory: Path, scoring: str, grades: list[dict[str, Any]], turns
     directory.mkdir()
     manifest = {
         "schema_version": 1, "status": "complete", "config": {}, "model": {}, "sources": {}, "environment": {},
-        "sittings": [], "identity": {"tasks": {"t": {"scoring": scoring}}, "judges": {"t": {"j": {}}}},
+        "sittings": [],
+        "identity": {"tasks": {"t": {"scoring": scoring}}, "judges": {"t": {"j": {}}}, "judge_repeats": 1},
     }  # fmt: skip
     (directory / "run.json").write_text(json.dumps(manifest))
     items, answers, judgments = [], [], []

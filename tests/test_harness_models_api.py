@@ -17,9 +17,10 @@ import pytest
 from mock_server import HANG, RESET, Behaviour, MockServer, Reply, completion, failure, says
 
 from harness.models import backoff
-from harness.models.api import ApiModel, split_reasoning
+from harness.models.api import ApiModel
 from harness.models.backoff import Gate, Patience, retry_after
 from harness.models.prices import Price, read_prices
+from harness.models.reply import split_reasoning
 from tasks.conversation import Completion, Message, Settings
 from tasks.errors import BadInput, RunStopped
 

@@ -24,8 +24,9 @@ from urllib.parse import urlsplit
 
 from harness.models.backoff import Gate, Patience, is_passing, retry_after
 from harness.models.prices import Price, Usage
+from harness.models.reply import FINISHES, error_words, mapping, number, refused_parameter, sendable, split_reasoning
 from harness.printing import say
-from tasks.conversation import Completion, Finish, Message, Settings
+from tasks.conversation import Completion, Message, Settings
 from tasks.errors import BadInput, RunStopped
 
 if TYPE_CHECKING:
@@ -40,9 +41,6 @@ CONNECT_S = 10.0
 EMPTY_REPLIES = 2
 """How often an empty reply is asked again. After that it stands: a model that says nothing is a finding."""
 
-FINISHES: Mapping[Any, Finish] = {"stop": "stop", "length": "length", "content_filter": "filtered"}
-OPTIONAL = ("max_tokens", "temperature", "seed")
-UNSUPPORTED = re.compile(r"unsupported|not support|not permitted|unknown|unrecogni[sz]ed|unexpected", re.I)
 MODERATED = re.compile(r"moderation|flagged|content.?(filter|policy)", re.I)
 WRONG_KEY = re.compile(r"api.?key not valid|(invalid|incorrect).api.?key", re.I)
 """Some servers say it with status 400, which elsewhere is about one prompt."""
@@ -52,7 +50,6 @@ SECRET_LENGTH = 16
 """Keys from this length on are taken out of what a model says, too. A shorter one (EMPTY, test) is a stand-in for one,
 and a word that answers may use."""
 SERVERS_DEFAULT = "the server's default"
-LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -311,10 +308,10 @@ class ApiModel:
 
     def _count(self, body: Mapping[str, Any]) -> tuple[int | None, int | None]:
         """Add a reply to the usage; returns its prompt and completion tokens, where they are told."""
-        used = _mapping(body.get("usage"))
-        prompt_tokens, completion_tokens = _number(used.get("prompt_tokens")), _number(used.get("completion_tokens"))
-        details = _mapping(used.get("completion_tokens_details"))
-        self._usage.add(prompt_tokens, completion_tokens, _number(details.get("reasoning_tokens")))
+        used = mapping(body.get("usage"))
+        prompt_tokens, completion_tokens = number(used.get("prompt_tokens")), number(used.get("completion_tokens"))
+        details = mapping(used.get("completion_tokens_details"))
+        self._usage.add(prompt_tokens, completion_tokens, number(details.get("reasoning_tokens")))
         for name, seen in (("model", self._usage.models), ("system_fingerprint", self._usage.fingerprints)):
             if isinstance(value := body.get(name), str):
                 seen.add(self._presentable(value))
@@ -331,46 +328,6 @@ class ApiModel:
             words = words.replace(self._key, "[key]")
         words = SECRET.sub("[key]", words)
         return " ".join("".join(c if c.isprintable() else " " for c in words[:2000]).split())[:300]
-
-
-def sendable(text: str) -> str:
-    """The text without lone surrogates, which models can say and UTF-8 can not."""
-    return text if text.isascii() else LONE_SURROGATE.sub("\ufffd", text)
-
-
-def split_reasoning(text: str) -> tuple[str, str | None]:
-    """An answer, and what was thought before it: <think>…</think> at the very beginning, closed or not.
-
-    The opening tag may be missing, where the chat template wrote it. Tags in the middle of an answer are text.
-    """
-    text = text.strip()
-    before, closed, after = text.partition("</think>")
-    if text.startswith("<think>"):
-        return after.strip(), before.removeprefix("<think>").strip()
-    if closed and "<think>" not in before:
-        return after.strip(), before.strip()
-    return text, None
-
-
-def refused_parameter(body: object, sent: Mapping[str, Any]) -> str | None:
-    """Which parameter an error says that this model does not take: the one in `param`, else one that it quotes."""
-    words = str(body)
-    if not UNSUPPORTED.search(words):
-        return None
-    names = [name for name in OPTIONAL if name in sent]
-    if named := _mapping(body).get("param"):
-        return next((name for name in names if name == named), None)
-    return next((name for name in names if re.search(rf"['\"`]{name}['\"`]", words)), None)
-
-
-def error_words(body: object) -> str:
-    """What the JSON of an error says, in whichever of the usual shapes; "" where it says nothing."""
-    while not isinstance(body, str):
-        if isinstance(body, list) and body:
-            body = body[0]
-        else:
-            body = next((v for k in ("error", "message", "detail", "msg") if (v := _mapping(body).get(k))), "")
-    return body
 
 
 def _checked_url(url: str) -> str:
@@ -397,11 +354,3 @@ def _key(variables: Sequence[str]) -> tuple[str, str | None]:
                 raise BadInput(f"{variable} holds no usable key: there are blanks or special characters in it")
             return key, variable
     return NO_KEY, None
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _number(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
