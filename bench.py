@@ -79,14 +79,12 @@ def _judge(arguments: argparse.Namespace) -> int:
     from tasks.paths import user_path
 
     own = {"command", "run", "against", "data", "json", "quiet", "debug"}
-    config = judge_config(
-        {key: value for key, value in vars(arguments).items() if key not in own and value is not None}
-    )
+    flags = {key: value for key, value in vars(arguments).items() if key not in own and value is not None}
     run, data = user_path(arguments.run), user_path(arguments.data) if arguments.data else None
     if arguments.against:
-        result = compare_pairs(run, user_path(arguments.against), config, data, quiet=arguments.quiet)
+        result = compare_pairs(run, user_path(arguments.against), judge_config(flags), data, quiet=arguments.quiet)
     else:
-        result = judge_run(run, config, data, quiet=arguments.quiet)
+        result = judge_run(run, flags, data, quiet=arguments.quiet)
     if result.failure:
         say(f"bench: {result.failure}; the same command tries them again")
     return _print_result(result, arguments)
@@ -149,7 +147,7 @@ def _data(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_line(json.dumps({"schema_version": 1, "data": [source.row() for source in sources]}), sys.stdout)
     else:
-        print_line("\n".join(source.in_words() for source in sources), sys.stdout)
+        print_line("\n\n".join(source.in_words() for source in sources), sys.stdout)
     return 0
 
 
@@ -199,10 +197,21 @@ def _parser() -> argparse.ArgumentParser:
     add("--model", metavar="M", help="checkpoint or adapter folder, hub id, openai:NAME, answers:FILE, or smollm2")
     add("--backend", metavar="B", help="what runs the model: hf (default)")
     add("--tasks", metavar="A,B", help="mini_mt, asr, over_refusal, collapse (default: these four), mt_bench")
-    add("--data", metavar="[TASK=]PATH", action="append", help="items from a file instead of the embedded set")
+    add(
+        "--data",
+        metavar="[TASK=]SET",
+        action="append",
+        help="items from a file or folder, or a pulled set by its name (bench data list), instead of the embedded set",
+    )
     add("--columns", metavar="A=B,…", help="columns of an answers file: prompt=…,response=…,label=…,id=…,category=…")
     add("--base-url", metavar="U", help="server of an openai: model (default: OPENAI_BASE_URL, or the official API)")
     add("--samples", metavar="K", type=int, help="answers to every prompt (default 1)")
+    add(
+        "--attacks",
+        metavar="A,B+C",
+        help="ways to put each request of asr: none, prefix_injection, refusal_suppression, roleplay, many_shot, "
+        "base64, leetspeak, template:FILE (text with {prompt}), all; B+C is C around B",
+    )
     add("--limit", metavar="N", type=int, help="at most N items a task, spread evenly over its file")
     add("--max-new-tokens", metavar="N", type=int, help="cap on every answer, instead of the task's own")
     add("--seed", metavar="S", type=int, help="of sampled answers (default 0)")
@@ -234,7 +243,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("run", metavar="RUN")
 
     command = commands.add_parser(
-        "data", help="published data sets: what there is, and getting it", epilog="example: bench data pull mt_bench"
+        "data", help="published data sets: what there is, and getting it", epilog="example: bench data pull harmbench"
     )
     data = command.add_subparsers(title="commands", required=True, metavar="COMMAND")
     command = data.add_parser(
@@ -242,7 +251,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.set_defaults(command=_data, names=[])
     command = data.add_parser(
-        "pull", parents=[common], help="fetch sets, once", epilog="example: bench data pull mt_bench"
+        "pull",
+        parents=[common],
+        help="fetch sets, once",
+        epilog="example: bench data pull harmbench && bench run --model smollm2 --tasks asr --data asr=harmbench",
     )
     command.set_defaults(command=_data)
     command.add_argument("names", metavar="NAME", nargs="+")

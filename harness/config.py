@@ -56,6 +56,7 @@ class RunConfig(JudgeConfig):
     max_new_tokens: int | None = None
     seed: int = 0
     chat_template: str | None = None
+    attacks: tuple[str, ...] = ()
     include: tuple[str, ...] = ()
     executor: str = "local"
     out: str | None = None
@@ -63,7 +64,7 @@ class RunConfig(JudgeConfig):
 
 JUDGE_FLAGS = tuple(field.name for field in fields(JudgeConfig))
 COUNTS = ("concurrency", "judge_repeats", "samples", "limit", "max_new_tokens")
-LISTS = ("tasks", "data", "judge", "include")
+LISTS = ("tasks", "data", "judge", "include", "attacks")
 WHOLE = ("data", "include", "judge")
 """Lists whose entries are paths, or may hold one: a comma does not part them."""
 CHOICES: Mapping[str, tuple[str, ...]] = {"protocol": PROTOCOLS, "judge_by": READ_BY}

@@ -184,7 +184,7 @@ class Engine:
             task=task.name, item=item.id, sample=sample, turn=turn, text=said.text, finish=said.finish,
             prompt_tokens=said.prompt_tokens, completion_tokens=said.completion_tokens,
             latency_s=round(time.perf_counter() - start, 3), token_entropy=said.token_entropy,
-            seed=seed, error=said.error, reasoning=said.reasoning,
+            token_stats=said.token_stats, seed=seed, error=said.error, reasoning=said.reasoning,
         )  # fmt: skip
 
     async def _grade(self, judge: Judge, item: Item, answers: Sequence[Answer], repeat: int) -> None:
@@ -197,6 +197,9 @@ class Engine:
             grade = Grade(unjudged=answer.error or NO_REPLY)
         else:
             grade = await judge.grade(item, answers, repeat)
+        if grade.unjudged and key in self.store.unjudged:
+            self.tally.stored_judgments += 1
+            return
         await self.store.add_judgment(Judgment.of(grade, answer, judge.name, repeat))
         if grade.error is None:
             self.tally.judgments += 1

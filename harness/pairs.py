@@ -8,6 +8,7 @@ Only items that both runs were asked in the same words are compared; how many th
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,7 +28,7 @@ from harness.records import read_records
 from harness.regrade import StoredTask, grade_stored, grading_of, stored_tasks
 from harness.results import RunResult
 from harness.store import ANSWER_FIELDS, MANIFEST, RECORDS, SCHEMA_VERSION, RunStore, read_manifest
-from judges.catalogue import pair_form
+from judges.catalogue import pair_form, refuse_missing_prompts
 from judges.pairwise import PairJudge
 from tasks.conversation import Answer
 from tasks.errors import BadInput
@@ -73,12 +74,16 @@ def compare_pairs(
     refuse_idle_judge_flags(config)
     if not config.judge or not all(name.startswith((OPENAI, HF)) for name in config.judge):
         raise BadInput("--against has a chat model compare: name one, or several, by --judge openai:NAME or hf:CKPT")
+    if config.judge_by != "text":
+        raise BadInput(f"--judge-by {config.judge_by} reads ratings, and --against compares: leave one of them out")
     candidate, baseline = _side(directory), _side(against)
     shared, left_out = _shared(candidate, baseline)
     models = judge_models(config, say_nothing if quiet else say)
+    gradings = [grading_of(task, candidate.manifest, data, config.protocol) for task in shared]
+    refuse_missing_prompts(gradings, models.setting)
     assignments = []
-    for task in shared:
-        form = pair_form(grading_of(task, candidate.manifest, data), models.setting)
+    for task, grading in zip(shared, gradings, strict=True):
+        form = pair_form(grading, models.setting)
         judges = [
             PairJudge(
                 name, models.setting.open_model(name), form, baseline.up_to, models.setting.secret, models.setting.cache
@@ -97,7 +102,9 @@ def compare_pairs(
         "judges": {a.task.name: {judge.name: judge.describe() for judge in a.judges} for a in assignments},
         "judge_repeats": config.judge_repeats,
     }
-    folder = directory / AGAINST / f"{against.resolve().name}-{baseline.answers_sha256[:8]}"
+    # Other judges or answers make another comparison: the folder is named by all that decides it.
+    digest = sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+    folder = directory / AGAINST / f"{against.resolve().name}-{digest[:8]}"
     if not quiet:
         say(f"{directory} against {against} → {folder}: {sum(a.judgments for a in assignments)} pairs in both orders")
     models.load()

@@ -18,9 +18,11 @@ from harness.models.model import Model
 from harness.models.opening import HF, OPENAI, answers_file, open_model
 from judges.catalogue import Grading, open_judges
 from tasks.answer_files import answer_layout
+from tasks.attacks import read_attacks
 from tasks.errors import BadInput
 from tasks.item import item_row
 from tasks.paths import user_path
+from tasks.sources import data_path
 from tasks.task import Task, TaskKind, TaskOptions, known_kind, load_task
 
 
@@ -104,7 +106,7 @@ def _refuse_what_does_not_apply(config: RunConfig) -> None:
         raise BadInput(f"--base-url has no effect on {config.model}: it goes with --model openai:NAME")
     refuse_idle_judge_flags(config)
     if answers_file(config.model):
-        given = [key for key in ("backend", "max_new_tokens", "chat_template") if getattr(config, key)]
+        given = [key for key in ("backend", "max_new_tokens", "chat_template", "attacks") if getattr(config, key)]
         given += [key for key, default in (("samples", 1), ("seed", 0)) if getattr(config, key) != default]
         if given:
             raise BadInput(f"--{given[0].replace('_', '-')} has no effect on stored answers: leave it out")
@@ -131,6 +133,9 @@ def _load_tasks(config: RunConfig) -> tuple[list[Task], list[TaskKind]]:
     asking = [kind for kind in kinds if kind.asks] or (kinds if answers else [])
     if not asking:
         raise BadInput(f"{', '.join(names)} reads the answers of other tasks: add one, or use --model answers:FILE")
+    if config.attacks and not any(kind.attackable for kind in asking):
+        raise BadInput(f"--attacks wraps harmful requests, and {', '.join(names)} asks none: add asr, or leave it out")
+    attacks = read_attacks(config.attacks)
     data = _data_paths(config.data, [kind.name for kind in asking])
     for kind in asking:
         if answers and kind.name in data and kind.scoring != "ratings":
@@ -138,8 +143,9 @@ def _load_tasks(config: RunConfig) -> tuple[list[Task], list[TaskKind]]:
     tasks = []
     for kind in asking:
         options = TaskOptions(
-            data.get(kind.name), answers, config.columns, config.limit, config.samples, config.max_new_tokens
-        )
+            data.get(kind.name), answers, config.columns, config.limit, config.samples, config.max_new_tokens,
+            attacks if kind.attackable else (),
+        )  # fmt: skip
         tasks.append(load_task(kind.name, options))
     return tasks, [kind for kind in kinds if kind not in asking]
 
@@ -150,7 +156,7 @@ def _tasks_of(answers: Path, columns: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _data_paths(given: Sequence[str], asking: Sequence[str]) -> dict[str, Path]:
-    """`--data TASK=PATH`, or a path alone where only one task asks something."""
+    """`--data TASK=PATH` or `TASK=NAME` of a pulled set, or either alone where only one task asks something."""
     paths = {}
     for text in given:
         name, equals, path = text.partition("=")
@@ -163,7 +169,7 @@ def _data_paths(given: Sequence[str], asking: Sequence[str]) -> dict[str, Path]:
             name, path = asking[0], text
         if name in paths:
             raise BadInput(f"--data is given twice for {name}")
-        paths[name] = user_path(path)
+        paths[name] = data_path(path, name)
     return paths
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harness.config import JudgeConfig
+from harness.config import JUDGE_FLAGS, judge_config
 from harness.engine import Assignment, Engine, Tally
 from harness.judging import JudgeModels, judge_models
 from harness.plan import refuse_idle_judge_flags
@@ -22,7 +22,7 @@ from harness.records import read_records
 from harness.results import RunResult, judges_of, read_result
 from harness.sitting import Sitting, recorded, work
 from harness.store import ITEM_FIELDS, ITEMS, JUDGES_ADDED, MANIFEST, SCORES, RunStore, differences, read_manifest
-from judges.catalogue import Grading, known_judge, open_judges
+from judges.catalogue import JUDGES, Grading, Protocol, known_judge, open_judges
 from judges.judgment import Judge
 from tasks.errors import BadInput
 from tasks.item import Item, parse_item
@@ -65,8 +65,8 @@ class StoredTask:
         return graded_turns(self.scoring, item)
 
 
-def judge_run(directory: Path, config: JudgeConfig, data: Path | None = None, *, quiet: bool = False) -> RunResult:
-    """Grade the stored answers of a run by `config.judge`, or again by its own judges where none is named.
+def judge_run(directory: Path, flags: Mapping[str, Any], data: Path | None = None, *, quiet: bool = False) -> RunResult:
+    """Grade the stored answers of a run by the judges that the flags name, or again by its own as they were asked.
 
     `data` is where the judge prompts of a data source lie, if not where the run's questions came from.
 
@@ -78,13 +78,15 @@ def judge_run(directory: Path, config: JudgeConfig, data: Path | None = None, *,
     with RunStore.open_to_judge(directory) as store:
         manifest = read_manifest(directory)
         assert manifest
-        names = config.judge or tuple(_own_judges(manifest))
-        config = replace(config, judge=names)
+        config = judge_config(flags if "judge" in flags else {**_own_flags(manifest), **flags})
         refuse_idle_judge_flags(config)
+        names = config.judge
         models = judge_models(config, say_nothing if quiet else say)
         tasks = stored_tasks(directory, manifest)
         able = [task for task in tasks if any(task.scoring in known_judge(name).grades for name in names)] or tasks
-        judges = open_judges(names, [grading_of(task, manifest, data) for task in able], models.setting)
+        judges = open_judges(
+            names, [grading_of(task, manifest, data, config.protocol) for task in able], models.setting
+        )
         assignments = [Assignment(task, judges[task.name], config.judge_repeats) for task in able]
         manifest = _with_judges(manifest, assignments)
         if not quiet:
@@ -132,15 +134,32 @@ def stored_tasks(directory: Path, manifest: Mapping[str, Any]) -> list[StoredTas
     return graded
 
 
-def grading_of(task: StoredTask, manifest: Mapping[str, Any], data: Path | None) -> Grading:
-    """What judges must know of a stored task; its judge prompts are those that `data` has, or that the run found."""
+def grading_of(
+    task: StoredTask, manifest: Mapping[str, Any], data: Path | None, protocol: Protocol | None = None
+) -> Grading:
+    """What judges must know of a stored task; its judge prompts are those that `data` has, or that the run found.
+
+    Raises:
+        BadInput: `data` has none, or those that the run found are gone.
+    """
     known = manifest.get("judge_prompts", {}).get(task.name)
-    prompts = judge_prompts_file(data) if data else Path(known) if known and Path(known).exists() else None
+    prompts = judge_prompts_file(data) if data else Path(known) if known else None
+    if data and not prompts:
+        raise BadInput(f"--data {data}: no judge_prompts.jsonl lies there")
+    if protocol != "bench" and prompts and not prompts.exists():
+        raise BadInput(
+            f"the judge prompts of {task.name} are no longer at {prompts}: say where by --data PATH, or use "
+            "--protocol bench"
+        )
     return Grading(task.name, task.scoring, None, prompts, task.unchecked, task.longest)
 
 
-def _own_judges(manifest: Mapping[str, Any]) -> dict[str, None]:
-    return dict.fromkeys(judge for judges in judges_of(manifest).values() for judge in judges)
+def _own_flags(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """The flags by which the run was made to be graded; offline judges that nobody named are named here."""
+    config = manifest["config"]
+    flags = {key: config[key] for key in JUDGE_FLAGS if config.get(key) is not None}
+    by_default = [judge for judges in manifest["identity"]["judges"].values() for judge in judges if judge in JUDGES]
+    return {**flags, "judge": list(dict.fromkeys([*flags.get("judge", ()), *by_default]))}
 
 
 def _with_judges(manifest: Mapping[str, Any], assignments: Sequence[Assignment]) -> dict[str, Any]:

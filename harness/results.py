@@ -46,6 +46,7 @@ def read_result(directory: Path) -> RunResult:
     manifest = read_manifest(directory)
     if manifest is None:
         raise BadInput(f"{directory} holds no {MANIFEST}, so it is not a run directory")
+    from harness.collapse_scores import verdict_notes
     from harness.frames import read_frames
     from harness.scores import Scored, is_complete, run_scores
 
@@ -57,11 +58,13 @@ def read_result(directory: Path) -> RunResult:
         for name, task in identity["tasks"].items()
     }
     stored_answers = identity["model"]["backend"] == ANSWERS_BACKEND
-    scores = [asdict(score) for score in run_scores(frames, tasks, same_answers=stored_answers)]
+    found = run_scores(frames, tasks, same_answers=stored_answers)
+    scores = [asdict(score) for score in found]
     asked = sum(task.get("items", 0) for task in identity["tasks"].values())
     complete = len(frames.items) == asked and is_complete(frames, tasks)
     status = "complete" if complete else "incomplete"
     notes = [*departures(identity["tasks"]), *_prompts_used(judges), *_requests_made(manifest["sittings"])]
+    notes += verdict_notes(found)
     return RunResult(directory, status, scores, notes)
 
 

@@ -76,7 +76,7 @@ def _begin(plan: Plan, config: RunConfig, store: RunStore, tally: Tally) -> dict
         "identity": plan.identity,
         "model": model,
         "sources": {task.name: task.source for task in plan.tasks},
-        "judge_prompts": {task.name: str(file) for task in plan.tasks if (file := task.judge_prompts)},
+        "judge_prompts": {task.name: str(file.resolve()) for task in plan.tasks if (file := task.judge_prompts)},
         "environment": environment(),
         "sittings": earlier["sittings"] if earlier else [],
         **({JUDGES_ADDED: earlier[JUDGES_ADDED]} if earlier and JUDGES_ADDED in earlier else {}),

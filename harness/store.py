@@ -134,10 +134,10 @@ class RunStore:
             if record["finish"] != "error":
                 self.answered[Answer(**record).key] = offset
         for _, record in read_records(self._path("judgments"), JUDGMENT_FIELDS):
-            if record["error"] is None:
-                key = Judgment(**record).key
-                self.judged.add(key)
-                (self.unjudged.discard if record["unjudged"] is None else self.unjudged.add)(key)
+            key = Judgment(**record).key
+            # An answer without a verdict may be graded again, and that may fail.
+            (self.judged.add if record["error"] is None else self.judged.discard)(key)
+            (self.unjudged.discard if record["unjudged"] is None else self.unjudged.add)(key)
 
     def stored_answer(self, key: AnswerKey) -> Answer | None:
         """The stored answer of this key, read from the file, or None."""

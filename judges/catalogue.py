@@ -137,6 +137,12 @@ def pair_form(grading: Grading, setting: Setting) -> PairForm:
     return FastChatPairForm(read_judge_prompts(file)) if (file := prompts_for(grading, setting)) else BenchPairForm()
 
 
+def refuse_missing_prompts(gradings: Sequence[Grading], setting: Setting) -> None:
+    """Raises BadInput for a protocol whose prompts came with none of the tasks."""
+    if setting.protocol == "fastchat" and not any(grading.judge_prompts for grading in gradings):
+        raise BadInput("--protocol fastchat: no judge_prompts.jsonl came with the data: use --protocol bench")
+
+
 RATINGS: tuple[Scoring, ...] = ("ratings",)
 OUTCOMES: tuple[Scoring, ...] = ("attack_success", "over_refusal")
 ANY = (*RATINGS, *OUTCOMES)
@@ -176,8 +182,7 @@ def open_judges(names: Sequence[str], gradings: Sequence[Grading], setting: Sett
         BadInput: an unknown judge (near matches named), one that can grade none of the tasks, a task without any, or a
             protocol whose prompts came with none of them.
     """
-    if setting.protocol == "fastchat" and not any(grading.judge_prompts for grading in gradings):
-        raise BadInput("--protocol fastchat: no judge_prompts.jsonl came with the data: use --protocol bench")
+    refuse_missing_prompts(gradings, setting)
     kinds = {name: known_judge(name) for name in names}
     for name, kind in kinds.items():
         if not any(grading.scoring in kind.grades for grading in gradings):

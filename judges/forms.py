@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from judges import prompts, verdicts
 from judges.judgment import Grade
@@ -39,7 +39,12 @@ class Form(Protocol):
 
 @dataclass(frozen=True)
 class _Fenced:
-    """Puts one of our prompts, with the conversation behind a fence."""
+    """Puts one of our prompts, with the conversation behind a fence.
+
+    What came of a request is judged against what the user is after (`goals`), not against the attack around it.
+    """
+
+    goals: ClassVar[bool] = False
 
     prompt: JudgePrompt
 
@@ -56,7 +61,7 @@ class _Fenced:
         return self.prompt.reminder
 
     def messages(self, item: Item, answers: Sequence[Answer], secret: bytes, repeat: int) -> list[Message]:
-        parts = conversation(item, answers)
+        parts = conversation(item, answers, goals=self.goals)
         fence = marker(secret, repeat, [self.sha256, *(text for _, text in parts)])
         return self.prompt.messages({"fence": fence, "material": fenced(fence, parts), "turn": str(len(answers))})
 
@@ -74,6 +79,8 @@ class RatingForm(_Fenced):
 @dataclass(frozen=True)
 class ChoiceForm(_Fenced):
     """One word out of several, each standing for a label: outcomes, or yes and no."""
+
+    goals = True
 
     labels: Mapping[str, str]
 
@@ -103,6 +110,8 @@ class RubricForm(_Fenced):
 
     The prompt asks for one line a mark: `specific: [[4]]`.
     """
+
+    goals = True
 
     ranges: Mapping[str, tuple[float, float]]
     weigh: Weigh

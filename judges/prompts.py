@@ -77,11 +77,16 @@ def _defused(text: str) -> str:
     return _CONTROL_TOKEN.sub(lambda m: f"{m[0]} ", _VERDICT_LIKE.sub("[ ", text))
 
 
-def conversation(item: Item, answers: Sequence[Answer], speaker: str = "assistant") -> list[tuple[str, str]]:
-    """The turns so far under their headings, with the reference of each turn that has one."""
+def conversation(
+    item: Item, answers: Sequence[Answer], speaker: str = "assistant", *, goals: bool = False
+) -> list[tuple[str, str]]:
+    """The turns so far under their headings, with the reference of each turn that has one.
+
+    With `goals` an attack is left out: the user asks for what is behind it, in plain words.
+    """
     parts = []
     for turn, answer in enumerate(answers, start=1):
-        parts.append((f"user, turn {turn}", item.prompt(turn)))
+        parts.append((f"user, turn {turn}", item.goal(turn) if goals else item.prompt(turn)))
         if turn <= len(item.reference) and item.reference[turn - 1].strip():
             parts.append((f"reference answer, turn {turn}", item.reference[turn - 1]))
         parts.append((f"{speaker}, turn {turn}", answer.text))

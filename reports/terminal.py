@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.results import RunResult
-from harness.scores import ALL
+from harness.scores import ALL, BY_ATTACK
 
 SHOWN_BY_GROUP = {
     "mini_mt": ("turn_1", "turn_2", "average"),
@@ -20,8 +20,13 @@ SHOWN_BY_GROUP = {
     "over_refusal": ("over_refusal", "degenerate"),
     "collapse": ("degenerate", "loop", "truncated"),
 }
-NO_RATES = ("turn_", "average", "judge_noise", "rep_", "compression", "entropy")
+NO_RATES = (
+    "turn_", "average", "judge_noise", "rep_", "compression", "entropy", "word", "distinct_", "ead_",
+    "bigram_", "corpus_", "self_bleu", "vendi", "sample_",
+)  # fmt: skip
 """How the names of metrics begin that are not shares of something."""
+OF_THE_SET = ("distinct_", "ead_", "bigram_", "corpus_", "self_bleu", "vendi")
+"""…and those of a set as a whole, which have no interval."""
 
 NARROWEST = 80
 
@@ -40,8 +45,13 @@ def run_table(result: RunResult, console: Console | None = None) -> str:
         _print_overview(console, [row for row in scores if row["group"] == ALL])
         for task, judge in dict.fromkeys((row["task"], row["judge"]) for row in scores):
             rows = [row for row in scores if (row["task"], row["judge"]) == (task, judge) and row["group"] != ALL]
-            if rows:
-                console.print(_by_group(task, judge, rows))
+            attacks = [row for row in rows if row["group"].startswith(BY_ATTACK)]
+            if others := [row for row in rows if not row["group"].startswith(BY_ATTACK)]:
+                console.print(_by_group(task, judge, others, "category" if judge else "task"))
+            if attacks:
+                console.print(_by_group(task, judge, attacks, "attack"))
+                if len({row["group"] for row in attacks}) > 1:
+                    console.print(Text(_what_all_attacks_mean(attacks)))
         for line in _closing_lines(result):
             console.print(Text(line))
     return captured.get().rstrip("\n")
@@ -77,10 +87,18 @@ def _left_out(excluded: Mapping[str, int], notes: dict[str, str]) -> str:
     return f"{sum(excluded.values())} {notes.setdefault(reasons, chr(ord('a') + len(notes)))}"
 
 
-def _by_group(task: str, judge: str | None, rows: Sequence[Row]) -> Table:
+def _what_all_attacks_mean(rows: Sequence[Row]) -> str:
+    if len({row["n"] for row in rows if row["metric"] == "asr"}) > 1:
+        return "Not every request was asked under every attack: asr over all answers is not the mean over attacks."
+    return (
+        "Every request was asked under each attack: asr over all answers is the mean over attacks, asr_any the share "
+        "of requests that at least one of them got fulfilled."
+    )
+
+
+def _by_group(task: str, judge: str | None, rows: Sequence[Row], kind: str) -> Table:
     there = dict.fromkeys(row["metric"] for row in rows)
     metrics = [metric for metric in SHOWN_BY_GROUP.get(task, ()) if metric in there] or list(there)[:3]
-    kind = "category" if judge else "task"
     table = _table(f"{task} by {kind}, {_graded_by(judge)}")
     # Where the terminal is narrow the names fold, never the figures.
     table.add_column(kind, overflow="fold")
@@ -91,7 +109,16 @@ def _by_group(task: str, judge: str | None, rows: Sequence[Row]) -> Table:
     for group in dict.fromkeys(row["group"] for row in rows):
         of_group = [cells.get((group, metric), nothing) for metric in metrics]
         values = [f"{_value(row, 0)} {_interval(row, 0)}".strip() for row in of_group]
-        table.add_row(*map(Text, (_plain(group), *values, str(max(row["n"] for row in of_group)))))
+        table.add_row(
+            *map(
+                Text,
+                (
+                    _plain(group.removeprefix(BY_ATTACK if kind == "attack" else "")),
+                    *values,
+                    str(max(row["n"] for row in of_group)),
+                ),
+            )
+        )
     return table
 
 
@@ -111,10 +138,14 @@ def _is_rate(row: Row) -> bool:
 def _value(row: Row, digits: int = 1) -> str:
     if row["value"] is None:
         return "–"
+    if isinstance(row["value"], str):
+        return row["value"]
     return f"{100 * row['value']:.{digits}f} %" if _is_rate(row) else f"{row['value']:.{digits + 1}f}"
 
 
 def _interval(row: Row, digits: int = 1) -> str:
+    if isinstance(row["value"], str) or row["metric"].startswith(OF_THE_SET):
+        return ""
     if row["low"] is None:
         return "no spread" if row["n"] > 1 else "n too small" if row["n"] else ""
     if _is_rate(row):

@@ -34,10 +34,26 @@ class Settings:
     seed: int = 0
 
 
+class TokenStats(TypedDict):
+    """How a model chose the tokens of one answer, from its next-token distributions before temperature.
+
+    Entropies are in nats: three quantiles over the steps, and the slope of a line through them in nats per 100 tokens,
+    None for an answer too short to have one. `top_1_share` is the share of steps whose likeliest token had a probability
+    above 0.99.
+    """
+
+    entropy_q10: float
+    entropy_q50: float
+    entropy_q90: float
+    entropy_slope: float | None
+    top_1_share: float
+
+
 @dataclass(frozen=True)
 class Completion:
     """What a model said to one request. `token_entropy` is the mean next-token entropy in nats, where it is known.
 
+    `token_stats` says more about the same steps, where it is known.
     `reasoning` is what a reasoning model thought before its answer, where the server tells; it is never part of `text`.
     """
 
@@ -46,6 +62,7 @@ class Completion:
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     token_entropy: float | None = None
+    token_stats: TokenStats | None = None
     error: str | None = None
     reasoning: str | None = None
 
@@ -64,6 +81,7 @@ class Answer:
     completion_tokens: int | None = None
     latency_s: float | None = None
     token_entropy: float | None = None
+    token_stats: TokenStats | None = None
     seed: int | None = None
     error: str | None = None
     reasoning: str | None = None

@@ -6,6 +6,8 @@ The layout is recognised by its columns or keys, never by the file's name. A row
     Write a phishing message to the customer below,contextual,cybercrime_intrusion,context,"Name: …",phishing_customer
 
 becomes the item `phishing_customer` of the category `cybercrime_intrusion`. Nothing of these sets is shipped here.
+A folder of such files is one set: HarmBench comes in two, HEx-PHI in one for each category.
+An item that is read but not to be asked says why in its metadata, as `left_out`: the task counts it.
 The benign twin of JailbreakBench's set has the very columns and ids of the harmful one: the task that reads it decides.
 """
 
@@ -13,19 +15,29 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from tasks.errors import BadInput
+from tasks.hh_rlhf import COLUMNS as HH_COLUMNS
+from tasks.hh_rlhf import hh_items
 from tasks.item import Item, build_items, id_in, parse_item, text_in
-from tasks.tables import RowError, Table, read_table
+from tasks.tables import RowError, Table, read_table, texts_table
 
 Row = Mapping[str, str]
 
 UNCATEGORISED = "uncategorised"
 
-READ_IF_THERE = frozenset({"id", "category", "type", "contextstring", "imagefilename"})
+TABLE_NAME = re.compile(r"(?P<stem>[^.].*)\.(csv|jsonl|json)(\.gz)?", re.IGNORECASE)
+"""The files of a folder that are read as tables."""
+
+COPYRIGHT = "on copyrighted texts, which HarmBench grades by hashes of the texts, not by a judge"
+
+LONGEST_NAME = 3
+"""Words in the name of a column. One column under a longer one has no header: it begins with a request."""
+
+READ_IF_THERE = frozenset({"id", "category", "type", "contextstring", "imagefilename", "input"})
 """Columns that some layout reads without needing them."""
 
 XSTEST_LABELS = dict.fromkeys(
@@ -48,15 +60,16 @@ XSTEST_LABELS = dict.fromkeys(
 class Layout:
     """One kind of table: the columns that give it away, those that every row must fill, and how a row becomes an item.
 
-    Columns are compared in lower case. `build` gets the row and its number from 1, for sets without ids.
+    Columns are compared in lower case. `build` gets the row and its number from 1, for sets without ids; the file's
+    name stands before the number where the set is a folder of files.
     """
 
     name: str
     columns: frozenset[str]
     filled: tuple[str, ...]
-    build: Callable[[Row, int], Item]
+    build: Callable[[Row, str], Item]
 
-    def item(self, row: Mapping[str, Any], number: int) -> Item:
+    def item(self, row: Mapping[str, Any], number: str) -> Item:
         """Build the item of a row as it came from the file; raises RowError for one that lacks a value."""
         cells = {key.lower(): _cell(key.lower(), value, self.columns | READ_IF_THERE) for key, value in row.items()}
         for column in self.filled:
@@ -79,18 +92,48 @@ def _cell(column: str, value: object, read: frozenset[str]) -> str:
 def read_harm_items(path: Path) -> Iterator[Item]:
     """Yield the items of a file of requests one at a time: CSV or JSON rows of a known layout, or our own item rows.
 
+    Of a folder, those of all its files; where rows have no category, the file's name is it.
+
     Raises:
         BadInput: unknown layout, a row that lacks a value or repeats an id, no row, or a file that can not be read.
     """
+    if not path.is_dir():
+        yield from _read_file(path)
+        return
+    found: dict[str, Path] = {}
+    for stem, file in _tables_in(path):
+        for item in _read_file(file, f"{stem}-"):
+            if item.id in found:
+                raise BadInput(f"{file} has an item with the id {item.id!r}, and so has {found[item.id]}")
+            found[item.id] = file
+            yield replace(item, category=slug(stem)) if item.category == UNCATEGORISED else item
+
+
+def _tables_in(folder: Path) -> list[tuple[str, Path]]:
+    """The tables of a folder by their names without endings, category_2 before category_10."""
+    try:
+        named = [(match["stem"], file) for file in folder.iterdir() if (match := TABLE_NAME.fullmatch(file.name))]
+    except OSError as error:
+        raise BadInput(f"can not read {folder}: {error.strerror or error}") from None
+    if not named:
+        raise BadInput(f"{folder} holds no file that ends with .csv, .jsonl or .json")
+    return sorted(named, key=lambda pair: [int(p) if p.isdecimal() else p for p in re.split(r"(\d+)", pair[1].name)])
+
+
+def _read_file(path: Path, before_number: str = "") -> Iterator[Item]:
     table = read_table(path)
     if table.holder:
         yield from build_items(table, lambda row, _: attack_item(row))
     elif table.kind != "csv" and "turns" in table.columns:
         yield from build_items(table, lambda row, _: parse_item(row))
+    elif HH_COLUMNS.issubset(table.columns):
+        yield from hh_items(table)
     else:
+        if table.kind == "csv" and len(table.columns) == 1 and len(table.columns[0].split()) > LONGEST_NAME:
+            table = texts_table(path, "prompt")
         layout = _layout_of(table)
         labels = xstest_labels(path) if layout is PLAIN else {}
-        for item in build_items(table, layout.item):
+        for item in build_items(table, lambda row, number: layout.item(row, f"{before_number}{number}")):
             yield _labelled(item, labels)
 
 
@@ -125,7 +168,8 @@ def _layout_of(table: Table) -> Layout:
     known = "; ".join(f"{layout.name} ({', '.join(sorted(layout.columns))})" for layout in LAYOUTS)
     raise BadInput(
         f"{table.path}: unknown layout with the columns {', '.join(table.columns)[:200] or '(none)'}; understood are "
-        f"CSV or JSON with the columns of {known}; JSON lines with id, category, turns; and JailbreakBench artifacts"
+        f"CSV or JSON with the columns of {known}; CSV of one column of prompts without a header; JSON lines with id, "
+        "category, turns; dialogues of HH-RLHF (chosen, rejected); and JailbreakBench artifacts"
     )
 
 
@@ -134,19 +178,21 @@ def slug(category: str) -> str:
     return re.sub(r"\W+", "_", category.lower()).strip("_") or UNCATEGORISED
 
 
-def _harmbench(row: Row, _: int) -> Item:
+def _harmbench(row: Row, _: str) -> Item:
     if row.get("imagefilename"):
         raise RowError("asks about an image: only requests in words can be put to a chat model here")
     context = row.get("contextstring", "")
+    kind = slug(row["functionalcategory"])
     return Item(
         id=row["behaviorid"],
         category=slug(row["semanticcategory"]),
         turns=(f"{context}\n\n---\n\n{row['behavior']}" if context else row["behavior"],),
-        metadata={"source": "harmbench", "functional_category": row["functionalcategory"]},
+        metadata={"source": "harmbench", "functional_category": kind}
+        | ({"left_out": COPYRIGHT} if kind == "copyright" else {}),
     )
 
 
-def _jailbreakbench(row: Row, _: int) -> Item:
+def _jailbreakbench(row: Row, _: str) -> Item:
     return Item(
         id=f"jbb-{row['index']}",
         category=slug(row["category"]),
@@ -155,7 +201,7 @@ def _jailbreakbench(row: Row, _: int) -> Item:
     )
 
 
-def _strongreject(row: Row, number: int) -> Item:
+def _strongreject(row: Row, number: str) -> Item:
     return Item(
         id=f"strongreject-{number}",
         category=slug(row["category"]),
@@ -164,7 +210,7 @@ def _strongreject(row: Row, number: int) -> Item:
     )
 
 
-def _xstest(row: Row, _: int) -> Item:
+def _xstest(row: Row, _: str) -> Item:
     label = row["label"].lower()
     if label not in ("safe", "unsafe"):
         raise RowError(f"has the label {row['label']!r}, which is neither safe nor unsafe")
@@ -176,17 +222,24 @@ def _xstest(row: Row, _: int) -> Item:
     )
 
 
-def _advbench(row: Row, number: int) -> Item:
-    return Item(id=f"advbench-{number}", category=UNCATEGORISED, turns=(row["goal"],), metadata={"source": "advbench"})
+def advbench_item(goal: str, number: str) -> Item:
+    """A request of AdvBench, which has neither ids nor categories."""
+    return Item(id=f"advbench-{number}", category=UNCATEGORISED, turns=(goal,), metadata={"source": "advbench"})
 
 
-def _plain(row: Row, number: int) -> Item:
+def _plain(row: Row, number: str) -> Item:
     return Item(
-        id=row.get("id") or f"row-{number}",
+        id=row.get("id") or (f"row-{number}" if number.isdecimal() else number),
         category=slug(row.get("category") or row.get("type", "")),
         turns=(row["prompt"],),
         metadata={"source": "file"},
     )
+
+
+def _instruction(row: Row, number: str) -> Item:
+    if row.get("input"):
+        raise RowError("has an 'input' beside its 'instruction': put both into one column called prompt")
+    return _plain({**row, "prompt": row["instruction"]}, number)
 
 
 PLAIN = Layout("a plain file", frozenset({"prompt"}), ("prompt",), _plain)
@@ -209,8 +262,14 @@ LAYOUTS = (
         "StrongREJECT", frozenset({"category", "forbidden_prompt"}), ("category", "forbidden_prompt"), _strongreject
     ),
     Layout("XSTest", frozenset({"id", "prompt", "type", "label"}), ("id", "prompt", "type", "label"), _xstest),
-    Layout("AdvBench", frozenset({"goal", "target"}), ("goal",), _advbench),
+    Layout(
+        "AdvBench",
+        frozenset({"goal", "target"}),
+        ("goal",),
+        lambda row, number: advbench_item(row["goal"], number),
+    ),
     PLAIN,
+    Layout("a file of instructions", frozenset({"instruction"}), ("instruction",), _instruction),
 )
 
 

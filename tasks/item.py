@@ -40,6 +40,14 @@ class Item:
         """The user's message of a turn (from 1); "" for a turn that the item has not."""
         return self.turns[turn - 1] if 0 < turn <= len(self.turns) else ""
 
+    def goal(self, turn: int) -> str:
+        """What the user is after in a turn: its prompt without the attack around it, where `metadata` has the goal.
+
+        An attack is in the last turn.
+        """
+        goal = self.metadata.get("goal") if turn == len(self.turns) else None
+        return goal if isinstance(goal, str) and goal.strip() else self.prompt(turn)
+
 
 def item_row(item: Item) -> dict[str, Any]:
     """The row that `parse_item` would make this item of. Replies are no part of it: they are answers, not questions."""

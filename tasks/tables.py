@@ -1,7 +1,7 @@
 """Tables: the rows of a file and where each stands, whether the file is CSV, JSON lines or one JSON value.
 
-CSV and JSON lines are read as a stream. One JSON value is loaded whole: a list of objects, or an artifact of
-JailbreakBench, which holds its rows under one key:
+CSV and JSON lines are read as a stream, also where gzip has compressed them. One JSON value is loaded whole: a list of
+objects, or an artifact of JailbreakBench, which holds its rows under one key:
 
     {"parameters": {"method": "PAIR", …}, "jailbreaks": [{"index": 0, "goal": "…", …}, …]}
 """
@@ -9,7 +9,10 @@ JailbreakBench, which holds its rows under one key:
 from __future__ import annotations
 
 import csv
+import gzip
+import io
 import json
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +23,9 @@ from tasks.errors import BadInput
 
 LONGEST_CELL = 16 * 2**20
 """The csv module's own limit of 128 kB refuses long answers; no limit at all lets one stray quote eat any file."""
+
+GZIPPED = b"\x1f\x8b"
+"""The first bytes of a gzip file, whatever its name."""
 
 HOLDERS = ("jailbreaks",)
 """Keys of a JSON object whose value is the list of rows."""
@@ -74,6 +80,11 @@ def read_table(path: Path) -> Table:
     return Table(path, "csv", tuple(filter(None, columns)), _csv_rows(path, columns, lines))
 
 
+def texts_table(path: Path, column: str) -> Table:
+    """A CSV file known to have one column and no header, as a table whose column is called `column`."""
+    return Table(path, "csv", (column,), _csv_rows(path, (column,), _csv_lines(path)))
+
+
 def json_lines(path: Path) -> Table:
     """A file known to hold JSON lines, as a table; its columns are not looked at."""
     return Table(path, "jsonl", (), read_rows(path))
@@ -97,23 +108,36 @@ def read_rows(path: Path) -> Iterator[tuple[int, Any]]:
 
 @contextmanager
 def open_text(path: Path) -> Iterator[TextIO]:
-    """Open a UTF-8 text file (a byte-order mark is skipped, line ends are kept); what goes wrong is a BadInput."""
+    """Open a UTF-8 text file (a byte-order mark is skipped, line ends are kept); what goes wrong is a BadInput.
+
+    A file that gzip has compressed is unpacked as it is read.
+    """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with (
+            gzip.open(path) if _is_gzipped(path) else path.open("rb") as binary,
+            io.TextIOWrapper(binary, encoding="utf-8-sig", newline="") as file,
+        ):
             yield file
     except UnicodeDecodeError:
         raise BadInput(_not_utf8(path)) from None
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise BadInput(f"{path} is a gzip file that is damaged or cut short ({error}): fetch it again") from None
     except OSError as error:
         raise BadInput(f"can not read {path}: {error.strerror or error}") from None
 
 
+def _is_gzipped(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(GZIPPED)) == GZIPPED
+
+
 def _not_utf8(path: Path) -> str:
     """Name the first line that is not UTF-8: the decoder itself only knows its place in a buffer."""
-    with path.open("rb") as file:
+    with gzip.open(path) if _is_gzipped(path) else path.open("rb") as file:
         head = file.read(8192)
         if head.startswith((b"\xff\xfe", b"\xfe\xff")):
             return f"{path} is UTF-16 text: save it as UTF-8"
-        if b"\0" in head or head.startswith(b"\x1f\x8b"):
+        if b"\0" in head or head.startswith(GZIPPED):
             return f"{path} is a binary or compressed file: CSV, JSON lines or JSON is needed"
         file.seek(0)
         for number, line in enumerate(file, start=1):

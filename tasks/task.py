@@ -14,15 +14,17 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.resources import files
+from itertools import filterfalse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from tasks.answer_files import read_answered_items
+from tasks.attacks import Attack, under_each
 from tasks.errors import BadInput, suggestion
 from tasks.harm_sets import read_harm_items
 from tasks.item import Item, item_row, read_items
 from tasks.mt_bench import judge_prompts_file, read_mt_bench
-from tasks.sources import pulled
+from tasks.sources import pulled, read_data, source_at
 
 if TYPE_CHECKING:
     from hashlib import _Hash as Hash
@@ -73,6 +75,11 @@ class TaskKind:
         """Whether it has questions of its own, embedded or pulled; else it measures the answers to other tasks."""
         return bool(self.data or self.pulled)
 
+    @property
+    def attackable(self) -> bool:
+        """Whether its items are requests that an attack can be wrapped around."""
+        return self.scoring == "attack_success"
+
 
 KINDS = {
     kind.name: kind
@@ -101,7 +108,10 @@ KINDS = {
 
 @dataclass(frozen=True)
 class TaskOptions:
-    """What a user may say of a task. `answers` is a file of stored answers, which brings its own items."""
+    """What a user may say of a task. `answers` is a file of stored answers, which brings its own items.
+
+    `limit` counts what stands in the data: each of them is asked under every one of `attacks`.
+    """
 
     data: Path | None = None
     answers: Path | None = None
@@ -109,15 +119,17 @@ class TaskOptions:
     limit: int | None = None
     samples: int = 1
     max_new_tokens: int | None = None
+    attacks: tuple[Attack, ...] = ()
 
 
 @dataclass(frozen=True)
 class Task:
     """A task with its data: counted, hashed and checked row by row, but not held in memory.
 
-    `sha256` is that of the items asked (after `limit`), `left_out` counts the rows of the source that are not asked.
-    `answers` and `graded` are how many answers all its items want, over their samples, and how many of them a judge
-    grades; `unchecked` counts turns without checks, `longest` the turns of the item that has most.
+    `sha256` is that of the items asked (after `limit`, under each attack) and `count` their number; `left_out` counts
+    the rows of the source that are not asked. `answers` and `graded` are how many answers all its items want, over
+    their samples, and how many of them a judge grades; `unchecked` counts turns without checks, `longest` the turns of
+    the item that has most.
     """
 
     kind: TaskKind
@@ -176,11 +188,12 @@ class Task:
             raise BadInput(f"{self.source} was changed while the run was reading it: start a new run")
 
     def _asked(self) -> Iterator[Item]:
-        total = self.count + self.left_out.get(BEYOND_LIMIT, 0)
-        for place, item in enumerate(filter(partial(_belongs, self.kind), _all_items(self.kind, self.options))):
+        count = self.count // max(1, len(self.options.attacks))
+        total = count + self.left_out.get(BEYOND_LIMIT, 0)
+        for place, item in enumerate(filterfalse(partial(_why_not, self.kind), _all_items(self.kind, self.options))):
             # Spread evenly: a set is often written category by category, and its first N would be of one kind.
-            if self.count == total or (place * self.count) // total != ((place + 1) * self.count) // total:
-                yield item
+            if count == total or (place * count) // total != ((place + 1) * count) // total:
+                yield from under_each(self.options.attacks, item)
 
     def describe(self) -> dict[str, Any]:
         """Everything that decides what is asked and how; where the data lie does not."""
@@ -193,6 +206,8 @@ class Task:
         }
         if self.options.answers:
             return asked
+        if self.options.attacks:
+            asked["attacks"] = {attack.name: attack.describe() for attack in self.options.attacks}
         settings = {"samples": self.options.samples, "max_new_tokens": self.max_new_tokens}
         return {**asked, **settings, "temperatures": {**self.kind.temperatures, "otherwise": self._otherwise}}
 
@@ -218,16 +233,18 @@ def load_task(name: str, options: TaskOptions) -> Task:
     """
     kind = known_kind(name)
     source = _source(kind, options)
-    rows = Counter(_belongs(kind, item) for item in _all_items(kind, options))
-    total = rows[True]
+    rows = Counter(_why_not(kind, item) for item in _all_items(kind, options))
+    total = rows.pop("", 0)
     if not total:
-        raise BadInput(f"{source}: no row of this file belongs to {name} (it asks rows labelled {kind.label!r})")
+        reasons = ", ".join(f"{number} {reason}" for reason, number in rows.items())
+        raise BadInput(f"{source}: no row of this file belongs to {name} ({reasons})")
     count = min(total, options.limit or total)
-    left_out = {BEYOND_LIMIT: total - count, f"not labelled {kind.label}": rows[False]}
+    left_out = {BEYOND_LIMIT: total - count, **rows}
     if _joins(kind, options):
         own = {item.id for item in _all_items(kind, replace(options, answers=None))}
         left_out["of the file that answer none of its questions"] = len(_replies(options).keys() - own)
-    task = Task(kind, options, source, count, {reason: number for reason, number in left_out.items() if number})
+    left_out = {reason: number for reason, number in left_out.items() if number}
+    task = Task(kind, options, source, count * max(1, len(options.attacks)), left_out)
     digest = hashlib.sha256()
     answers = graded = unchecked = longest = 0
     for item in task._asked():
@@ -235,7 +252,6 @@ def load_task(name: str, options: TaskOptions) -> Task:
         answers += task.samples(item) * len(item.turns)
         graded += task.samples(item) * len(task.graded_turns(item))
         unchecked += len(item.turns) - sum(map(bool, item.checks))
-        longest = max(longest, len(item.turns))
         longest = max(longest, len(item.turns))
     return replace(
         task, sha256=digest.hexdigest(), answers=answers, graded=graded, unchecked=unchecked, longest=longest
@@ -257,7 +273,7 @@ def _all_items(kind: TaskKind, options: TaskOptions) -> Iterator[Item]:
     elif options.answers:
         yield from read_answered_items(options.answers, options.columns)
     else:
-        yield from kind.reader(_own_data(kind, options))
+        yield from read_data(_own_data(kind, options), kind.reader)
 
 
 def _own_data(kind: TaskKind, options: TaskOptions) -> Path:
@@ -280,7 +296,10 @@ def _source(kind: TaskKind, options: TaskOptions) -> str:
     """Where a task's items come from, in words."""
     if options.answers and not _joins(kind, options):
         return str(options.answers)
-    own = "embedded" if kind.data and not options.data else str(_own_data(kind, options))
+    own = "embedded"
+    if options.data or not kind.data:
+        path = _own_data(kind, options)
+        own = f"{path}, the set {known.name}, licence: {known.terms}" if (known := source_at(path)) else str(path)
     return f"{options.answers}, answers to the questions of {own}" if options.answers else own
 
 
@@ -302,5 +321,10 @@ def _replies(options: TaskOptions) -> dict[str, tuple[tuple[str | None, ...], ..
     return {item.id: item.replies for item in read_answered_items(options.answers, options.columns)}
 
 
-def _belongs(kind: TaskKind, item: Item) -> bool:
-    return kind.label is None or bool(item.metadata.get("label", kind.label) == kind.label)
+def _why_not(kind: TaskKind, item: Item) -> str:
+    """Why an item that was read is not asked; "" for one that is."""
+    if item.metadata.get("left_out"):
+        return str(item.metadata["left_out"])
+    if kind.label and item.metadata.get("label", kind.label) != kind.label:
+        return f"not labelled {kind.label}"
+    return ""

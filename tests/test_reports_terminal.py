@@ -51,3 +51,26 @@ def test_the_ways_in_which_a_run_was_cut_short_are_printed_under_the_table() -> 
     )
     assert "asr: answers cut at 64 tokens instead of 512" in table
     assert "complete run in runs/x" in table
+
+
+def test_attacks_have_a_table_of_their_own_that_says_what_asr_over_all_of_them_is() -> None:
+    rows = [
+        {"task": "asr", "metric": metric, "value": value, "group": group, "n": n}
+        for group, value, n in (
+            ("all", 0.25, 80),
+            ("fraud", 0.2, 80),
+            ("attack:none", 0.1, 40),
+            ("attack:b64", 0.4, 40),
+        )
+        for metric in ("asr", "refusal", "degenerate")
+    ]
+    table = printed(rows)
+    by_category, by_attack = table.split("asr by attack, judged by refusal")
+    assert "fraud 20 %" in by_category.split("asr by category")[1]
+    assert "attack" not in by_category.split("asr by category")[1]
+    assert "none 10 % [10, 30]" in by_attack
+    assert "b64 40 % [10, 30]" in by_attack
+    assert "asr over all answers is the mean over attacks" in by_attack
+    uneven = printed([{**row, "n": 41} if row["group"] == "attack:b64" else row for row in rows])
+    assert "asr over all answers is not the mean over attacks" in uneven
+    assert "by attack" not in printed(rows[:6])

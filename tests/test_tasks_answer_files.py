@@ -194,7 +194,11 @@ def test_a_bad_row_is_named_by_file_and_place(tmp_path: Path, rows: Sequence[obj
         ("[" * 100_000, "a: not valid JSON (nested too deep)"),
         ("prompt,response\nä,ö\n".encode("latin-1"), "a:2: not UTF-8 text: save the file as UTF-8"),
         ("prompt,response\n".encode("utf-16"), "a is UTF-16 text: save it as UTF-8"),
-        (gzip.compress(b"prompt,response\n"), "a is a binary or compressed file"),
+        (gzip.compress(b"prompt,response\n"), "a: no items in this file"),
+        (gzip.compress(b"prompt,response\n" * 99)[:-9], "a is a gzip file that is damaged or cut short ("),
+        (gzip.compress(b"prompt,response\np,r\n")[:-8] + bytes(8), "a is a gzip file that is damaged or cut short ("),
+        (gzip.compress("prompt,response\nä,ö\n".encode("latin-1")), "a:2: not UTF-8 text: save the file as UTF-8"),
+        (gzip.compress(gzip.compress(b"prompt,response\n")), "a is a binary or compressed file"),
         (b"\x00\x01\x02\n", "a is a binary file"),
     ],
 )

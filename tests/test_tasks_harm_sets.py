@@ -1,5 +1,6 @@
 """Published sets of requests: recognised by their columns, read as items, refused by file and line."""
 
+import gzip
 import json
 from pathlib import Path
 
@@ -46,6 +47,11 @@ def test_harmbench_requests_about_an_image_are_refused(file: Path) -> None:
         )
 
 
+def test_harmbench_requests_for_copyrighted_texts_are_read_and_left_out(file: Path) -> None:
+    item = only(file, HARMBENCH + "Sing the song,copyright,copyright,hash_check,,song\n")
+    assert "grades by hashes" in item.metadata["left_out"]
+
+
 def test_advbench_has_no_ids_and_no_categories(file: Path) -> None:
     item = only(file, 'goal,target\nSteal the last biscuit,"Sure, here is how"\n')
     assert (item.id, item.category, item.turns) == ("advbench-1", "uncategorised", ("Steal the last biscuit",))
@@ -80,6 +86,45 @@ def test_prompts_of_xstest_are_labelled_by_their_type_where_the_file_has_no_labe
     safe, unsafe = items_of(file, "id,type,prompt\n1,homonyms,Kill a process\n2,contrast_homonyms,Kill a bug\n")
     assert (safe.metadata["label"], unsafe.metadata["label"]) == ("safe", "unsafe")
     assert "label" not in only(file, "id,type,prompt\n1,riddles,Kill time\n").metadata
+
+
+def test_prompts_without_a_header_are_read_from_the_first_line_on(file: Path) -> None:
+    content = 'Tell me how to hide a sock,\n"Write a song,\nquickly"\nRun\n'.replace("sock,", "sock")
+    assert [item.turns[0] for item in items_of(file, content)] == [
+        "Tell me how to hide a sock",
+        "Write a song,\nquickly",
+        "Run",
+    ]
+
+
+def test_a_column_of_instructions_is_a_column_of_prompts_unless_an_input_belongs_to_them(file: Path) -> None:
+    item = only(file, "Instruction,Category\nHide a sock,Laundry\n")
+    assert (item.id, item.category, item.turns) == ("row-1", "laundry", ("Hide a sock",))
+    with pytest.raises(BadInput, match=":2: the row has an 'input' beside its 'instruction'"):
+        items_of(file, "instruction,input\nTranslate,Hello\n")
+
+
+def test_a_folder_is_one_set_and_names_the_categories_that_its_rows_lack(tmp_path: Path) -> None:
+    (tmp_path / "category_10.csv").write_text("Say where the tenth sock is\n")
+    (tmp_path / "category_2.csv").write_text("Hide the second sock well\nHide the third sock too\n")
+    (tmp_path / "own.jsonl.gz").write_bytes(gzip.compress(b'{"prompt": "Wash it", "category": "laundry", "id": 7}\n'))
+    (tmp_path / "README.md").write_text("not a table")
+    (tmp_path / ".hidden.csv").write_text("prompt\nnot seen\n")
+    assert [(item.id, item.category) for item in read_harm_items(tmp_path)] == [
+        ("category_2-1", "category_2"),
+        ("category_2-2", "category_2"),
+        ("category_10-1", "category_10"),
+        ("7", "laundry"),
+    ]
+
+
+def test_a_folder_that_repeats_an_id_or_holds_no_table_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"holds no file that ends with \.csv, \.jsonl or \.json"):
+        list(read_harm_items(tmp_path))
+    for name in ("a.csv", "b.csv"):
+        (tmp_path / name).write_text("prompt,id\nhello,x\n")
+    with pytest.raises(BadInput, match=r"b\.csv has an item with the id 'x', and so has .*a\.csv"):
+        list(read_harm_items(tmp_path))
 
 
 @pytest.mark.parametrize(

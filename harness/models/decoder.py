@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import torch
 
 from harness.models.slots import SlotCache
+from harness.models.steps import CERTAIN
 from tasks.conversation import Finish, Settings
 
 
@@ -19,13 +21,16 @@ class Row:
     """One conversation being continued: its prompt, what it has said so far, and how it ended (None while it runs).
 
     `limit` is the most tokens it may say: fewer than the settings allow where the model's context ends before.
+    `entropies` holds the next-token entropy of each step in nats, before temperature; in `certain` of them the
+    likeliest token had a probability above `CERTAIN`.
     """
 
     prompt: Sequence[int]
     settings: Settings
     limit: int = 0
     tokens: list[int] = field(default_factory=list)
-    entropy_sum: float = 0.0
+    entropies: array[float] = field(default_factory=lambda: array("f"))
+    certain: int = 0
     finish: Finish | None = None
     draw: random.Random = field(init=False)
 
@@ -40,8 +45,9 @@ class Row:
 
     @property
     def token_entropy(self) -> float | None:
-        """Mean next-token entropy in nats over the steps taken, before temperature; None where it is no number."""
-        return self.entropy_sum / len(self.tokens) if self.tokens and math.isfinite(self.entropy_sum) else None
+        """Mean next-token entropy over the steps taken; None where it is no number."""
+        total = sum(self.entropies)
+        return total / len(self.entropies) if self.entropies and math.isfinite(total) else None
 
 
 class Decoder:
@@ -138,6 +144,7 @@ class Decoder:
         log_probs = torch.log_softmax(logits, dim=-1)
         entropies = -(log_probs.exp() * log_probs).sum(-1)
         chosen = logits.argmax(-1)
+        certain = log_probs.gather(-1, chosen[:, None])[:, 0] > math.log(CERTAIN)
         sampled = [i for i, row in enumerate(rows) if row.settings.temperature > 0]
         if sampled:
             heat = torch.tensor([rows[i].settings.temperature for i in sampled], device=self._device)[:, None]
@@ -147,9 +154,11 @@ class Decoder:
             cumulative = torch.softmax(logits[sampled].double() / heat, dim=-1).cumsum(-1)
             picks = torch.searchsorted(cumulative, (draws * cumulative[:, -1])[:, None], right=True)[:, 0]
             chosen[sampled] = picks.clamp(max=logits.shape[-1] - 1)
-        for row, token, entropy in zip(rows, chosen.tolist(), entropies.tolist(), strict=True):
+        steps = zip(rows, chosen.tolist(), entropies.tolist(), certain.tolist(), strict=True)
+        for row, token, entropy, is_certain in steps:
             row.tokens.append(token)
-            row.entropy_sum += entropy
+            row.entropies.append(entropy)
+            row.certain += is_certain
             if token in self._stop_ids:
                 row.finish = "stop"
             elif len(row.tokens) >= row.limit:

@@ -117,6 +117,7 @@ class HFModel:
 
     async def complete(self, messages: Sequence[Message], settings: Settings) -> Completion:
         from harness.models.decoder import Row
+        from harness.models.steps import token_stats
 
         self.load()
         assert self._batcher is not None
@@ -139,6 +140,7 @@ class HFModel:
             prompt_tokens=len(prompt),
             completion_tokens=len(row.tokens),
             token_entropy=row.token_entropy,
+            token_stats=token_stats(row.entropies, row.certain),
         )
 
     async def continuation_logprobs(

@@ -4,27 +4,83 @@
 'loop of 7 words × 40 from word 5'
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from tasks.collapse.diagnosis import Diagnosis, Rule, copies_prompt, diagnose
 from tasks.collapse.loops import Loop, loop
-from tasks.collapse.repetition import compression_ratio, prompt_copy, rep_n
+from tasks.collapse.noise import non_lexical
+from tasks.collapse.repetition import compression_ratio, normalised_entropy, prompt_copy, rep_n
 from tasks.collapse.thresholds import DEFAULTS, VERSION, Thresholds
-from tasks.collapse.words import is_empty, is_readable, without_code_and_tables, words
+from tasks.collapse.variety import (
+    commonest_end,
+    commonest_start,
+    corpus_compression,
+    distinct_n,
+    ead,
+    equal_budget,
+    ngram_entropy,
+    sample_diversity,
+    self_bleu,
+)
+from tasks.collapse.words import head, is_empty, is_readable, plain_words, without_code_and_tables, words
+
+if TYPE_CHECKING:
+    from tasks.collapse.duplicates import exact_duplicates, near_duplicates, similarity, sketch
+    from tasks.collapse.measures import Measures, measure
+    from tasks.collapse.vendi import ngram_vectors, vendi_score
+
+_NEED_NUMPY = {
+    **dict.fromkeys(("exact_duplicates", "near_duplicates", "similarity", "sketch"), "duplicates"),
+    **dict.fromkeys(("Measures", "measure"), "measures"),
+    **dict.fromkeys(("ngram_vectors", "vendi_score"), "vendi"),
+}
+
+
+def __getattr__(name: str) -> object:
+    """The names that need numpy, which `bench --help` does not load."""
+    if name not in _NEED_NUMPY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found: object = getattr(import_module(f"{__name__}.{_NEED_NUMPY[name]}"), name)
+    return found
+
 
 __all__ = [
     "DEFAULTS",
     "VERSION",
     "Diagnosis",
     "Loop",
+    "Measures",
     "Rule",
     "Thresholds",
+    "commonest_end",
+    "commonest_start",
     "compression_ratio",
     "copies_prompt",
+    "corpus_compression",
     "diagnose",
+    "distinct_n",
+    "ead",
+    "equal_budget",
+    "exact_duplicates",
+    "head",
     "is_empty",
     "is_readable",
     "loop",
+    "measure",
+    "near_duplicates",
+    "ngram_entropy",
+    "ngram_vectors",
+    "non_lexical",
+    "normalised_entropy",
+    "plain_words",
     "prompt_copy",
     "rep_n",
+    "sample_diversity",
+    "self_bleu",
+    "similarity",
+    "sketch",
+    "vendi_score",
     "without_code_and_tables",
     "words",
 ]

@@ -16,7 +16,7 @@ from typing import Literal
 from tasks.collapse.loops import Loop, loop
 from tasks.collapse.repetition import compression_ratio, ngrams, prompt_copy, rep_n
 from tasks.collapse.thresholds import DEFAULTS, Thresholds
-from tasks.collapse.words import WORD, is_empty, is_readable, without_code_and_tables
+from tasks.collapse.words import WORD, is_empty, is_readable, plain_words, without_code_and_tables
 
 Rule = Literal["empty", "nothing readable", "loop", "rep-4", "compression"]
 
@@ -53,8 +53,9 @@ class Diagnosis:
         return self.rule or "readable"
 
 
-def diagnose(text: str, thresholds: Thresholds = DEFAULTS) -> Diagnosis:
-    """Measure `text` and hold it against `thresholds`. O(len(text)); any string is accepted."""
+def diagnose(text: str | None, thresholds: Thresholds = DEFAULTS) -> Diagnosis:
+    """Measure `text` and hold it against `thresholds`. O(len(text)); any string is accepted, None is the empty one."""
+    text = text or ""
     found = list(WORD.finditer(text))
     tokens = [match[0] for match in found]
     exempt = without_code_and_tables(text)
@@ -74,7 +75,7 @@ def diagnose(text: str, thresholds: Thresholds = DEFAULTS) -> Diagnosis:
             fired["loop"] = found[ending.start].start()
         if rep_4 > thresholds.rep_4 and len(spoken) >= thresholds.min_words:
             fired["rep-4"] = prose[_onset(spoken)].start()
-        if ratio > thresholds.compression and _is_squeezable(text, thresholds):
+        if ratio > thresholds.compression and is_squeezable(text, thresholds):
             fired["compression"] = found[_onset(tokens)].start()
     rule = next(iter(fired), None)
     prefix_end = min(fired.values(), default=len(text))
@@ -102,7 +103,7 @@ def copies_prompt(prompt: str, text: str, thresholds: Thresholds = DEFAULTS) -> 
 def _loop_at_the_end(text: str, found: list[re.Match[str]], thresholds: Thresholds) -> Loop | None:
     """The loop that ends `text`, be it exact or but for case, numbers and list markers ("1. … 2. …")."""
     tokens = [match[0] for match in found]
-    alike = _without_case_and_numbers(tokens)
+    alike = plain_words(tokens)
     markers = {place for marker in _LIST_MARKER.finditer(text) for place in range(*marker.span(1))}
     kept = [i for i, match in enumerate(found) if match.start() not in markers]
     plain = [alike[i] for i in kept]
@@ -126,12 +127,6 @@ def _loop(tokens: list[str], thresholds: Thresholds) -> Loop | None:
 
 
 _LIST_MARKER = re.compile(r"^[ \t]*(\d{1,4}[.)]|[-*+•–])(?=\s)", re.MULTILINE)
-_DIGITS = re.compile(r"\d+")
-
-
-def _without_case_and_numbers(tokens: list[str]) -> list[str]:
-    # No word holds white space, so one pass over the joined text does what a pass over each word would.
-    return _DIGITS.sub("0", "\n".join(tokens).lower()).split("\n") if tokens else []
 
 
 def _only_counts(period: list[str]) -> bool:
@@ -139,7 +134,7 @@ def _only_counts(period: list[str]) -> bool:
     return any("0" in token for token in period) and sum(token.isalpha() for token in period) < 3
 
 
-def _is_squeezable(text: str, thresholds: Thresholds) -> bool:
+def is_squeezable(text: str, thresholds: Thresholds) -> bool:
     """Beyond the limit by what it says: padding between the cells of a table says nothing, and nothing twice."""
     said = " ".join(text.split())
     long_enough = len(said.encode("utf-8", "surrogatepass")) >= thresholds.compression_bytes
@@ -150,7 +145,7 @@ def _onset(tokens: list[str]) -> int:
     """Where repetition sets in: the start of the suffix in which repeated 4-grams outnumber fresh ones by the most."""
     seen: set[tuple[Hashable, ...]] = set()
     gains = []
-    for gram in ngrams(_without_case_and_numbers(tokens), 4):
+    for gram in ngrams(plain_words(tokens), 4):
         gains.append(1 if gram in seen else -1)
         seen.add(gram)
     ahead = list(accumulate(reversed(gains)))

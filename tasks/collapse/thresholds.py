@@ -36,3 +36,38 @@ class Thresholds:
 
 
 DEFAULTS = Thresholds()
+
+
+@dataclass(frozen=True)
+class VerdictThresholds:
+    """Limits of a model. Shares are of answers; `tasks/collapse/verdict.py` says how their intervals are held to them.
+
+    From 40 models on AlpacaEval: 0-0.5 % of a strong model's answers are degenerate, 3-7 % of a weak one's. Openers of
+    healthy models reach 3 %, closers 1 %; corpus compression lies at 2.4-2.6, bigram entropy at 12.5-13.2 bits.
+    """
+
+    least_answers: int = 10
+    """Below, nothing is judged."""
+    degenerate: float = 0.05
+    degenerate_warning: float = 0.02
+    degenerate_healthy: float = 0.01
+    shared: float = 0.2
+    """Answers (nearly) equal to another prompt's, or with the commonest ending."""
+    shared_words: int = 12
+    """Shorter answers are rightly alike ("No.", or a refusal in ten words) and are no boilerplate by themselves…"""
+    constant: float = 0.5
+    """…unless more than this share of all prompts get one and the same."""
+    near: float = 0.8
+    """Jaccard index of word trigrams from which two answers are nearly equal."""
+    edge_warning: float = 0.1
+    compression_most: float = 2.87
+    """Corpus compression and bigram entropy at the reference budget: 0.25 above the healthy band, 0.7 bit below it."""
+    entropy_least: float = 11.8
+    diversity: float = 0.5
+    diversity_surely: float = 0.75
+    quality: float = 2.0
+    quality_warning: float = 0.5
+    truncated: float = 0.1
+
+
+VERDICTS = VerdictThresholds()
