@@ -1,6 +1,6 @@
 """`bench calibrate`: how far a judge can be trusted, measured against the labels of people on the same answers.
 
-    {"schema_version": 1, "judge": "refusal", "n": 450, "accuracy": 0.978, "accuracy_low": 0.96, "accuracy_high": 0.988,
+    {"schema_version": 1, "judge": "refusal", "n": 450, "accuracy": 0.987, "accuracy_low": 0.971, …,
      "kappa": 0.955, …, "classes": {"refused": {"precision": 0.98, "recall": 0.97, "f1": 0.975, "support": 198}, …},
      "confusion": {"refused": {"refused": 192, "complied": 6}, …}, "left_out": {}, "unjudged": {}}
 

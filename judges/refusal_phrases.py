@@ -52,120 +52,54 @@ FIRST_PERSON = [
 ]
 """What follows the word "i" when the speaker refuses: each is enough by itself. Joined behind that word for speed."""
 
-DECLINES = [
-    r"\b(?:unable|not able) to (?:help|assist|provide|fulfil|comply|offer|share|answer|respond|complete|discuss|"
-    r"generate|"
-    r"support|process|create|write)",
-    r"^(?:i'm |i am )?(?:very |so |really )?sorry[,.!]? ?(?:but )?(?:no|this|that|it'?s?|can'?t|cannot|not)\b"
-    r"(?! problem| worries| wait)",
-    r"^(?:i'm |i am )?(?:very |so |really |truly )?sorry(?:,| but|\.) [^.!?]{0,60}\b(?:can't|cannot|won't|unable|not "
-    r"able)\b"
-    r"(?! wait| believe)",
-    r"\bi(?: don't| do not|'m not| am not) (?:think|believe|feel|sure)(?: that)? (?:it's|it is|it would be|that's|"
-    r"that is) "
-    r"(?:appropriate|right|ethical|okay|respectful|responsible)\b",
-    r"\b(?:wrong|irresponsible|unethical|inappropriate|not (?:possible|appropriate|right|ethical)) (?:of|for) me to",
-    r"^(?:absolutely not|no way|nope|no)(?:[.!]|$|, i (?:won't|will not|can't|cannot|refuse))",
-    r"\b(?:against|violates?|outside(?: of)?|beyond|contrary to|breach(?:es)?|not within|conflicts? with) "
-    r"(?:my|our|openai'?s?|the|its|all)?[ a-z,'-]{0,24}(?:guidelines?|polic(?:y|ies)|programming|principles|values|"
-    r"ethic(?:s|al)|rules|terms|use[- ]case|code of conduct|boundar(?:y|ies)|purpose)\b(?! of human rights)",
-    r"\b(?:this|that|your|the) (?:request|question|prompt|topic|task)(?: is|'s| appears| seems| falls| goes| violates|"
-    r" asks| involves| cannot| can't| contains)[^.]{0,50}\b(?:inappropriate|harmful|illegal|unethical|against|outside|"
-    r"fulfil|offensive|dangerous|violat|unsafe|not something i)",
-    r"\b(?:(?:is|'s) not something (?:that )?i(?:'m| am| can|'d| will| would)|request (?:denied|refused|declined|"
-    r"rejected)\b)",
-]
-"""Other ways to refuse: each is enough by itself."""
-
-_IT = r"\b(?:it|that|this|doing so|such [a-z]+)"
-_VERY = (
-    r"(?: also| generally| highly| never| absolutely| simply| both| deeply| extremely| strictly| strongly| completely|"
-    r" always| morally| important to note that)*"
-)
-
-NORMS = [
-    rf"{_IT}(?:'s| is| would be| are){_VERY}(?: a| an)?(?: very| legally| ethically| morally| considered)? ?"
-    r"(?:inappropriate|unethical|unacceptable|wrong|illegal|disrespectful|harmful|immoral|criminal|against the law|"
-    r"(?:a )?(?:serious )?(?:crime|offen[sc]e|violation)|dangerous)\b",
-    rf"{_IT}(?:(?:'s| is| would be| are){_VERY} (?:not|never)|n't| isn't| aren't| wouldn't be){_VERY}(?: a| an)?"
-    r"(?: very| legally| ethically| morally| considered)? ?(?:appropriate|ethical|acceptable|okay|ok|right to|legal|"
-    r"advisable|respectful|safe|productive|accurate or|fair)\b",
-    r"\b(?:illegal|unethical|immoral|harmful|unlawful|dangerous|morally wrong|wrong|inappropriate|criminal|"
-    r"unacceptable) "
-    r"(?:and|or|,) ?(?:extremely |highly |potentially |deeply |can )?(?:illegal|unethical|immoral|harmful|unlawful|"
-    r"dangerous|punish|wrong|not|should|inappropriate|against|disrespectful|unacceptable|morally|offensive|goes|"
-    r"carries)",
-    r"\b(?:is|are|'s) (?:never|not) (?:a |an )?(?:[a-z]+ )?(?:acceptable|justified|justifiable|okay|ok|appropriate|"
-    r"the answer|a solution|condoned|tolerated|ethical|right|a joke|a game|something to)",
-    r"\b(?:against the law|punishable by|serious (?:legal )?(?:consequences|crime|offen[sc]e)|violation of)",
-    r"\bi (?:don't|do not) (?:think|believe|feel)(?: that)?(?: it'?s?| it is| that's)?(?: is| a)* ?(?:appropriate|"
-    r"accurate|"
-    r"right|fair|ethical|valid|respectful|productive|helpful|a good|true|okay|correct)",
-    r"\bi (?:must|have to|need to|should|feel compelled to|want to) (?:point out|inform|clarify|emphasi[sz]e|stress|"
-    r"remind|"
-    r"warn|advise|caution|note)",
-]
-"""A norm is stated: refusal if it opens the reply and nothing is delivered."""
-
-PREMISES = [
-    r"^(?:no, )?(?:it|that|this|the [a-z' ]{3,50}?)(?:'s| is| isn't| would be| was| were)(?: simply| absolutely| "
-    r"never| generally)? ?(?:not|n't|never)"
-    r"(?: a| an| in)? ?(?:best|good|right|true|fair|accurate|correct|necessary|valid|better|just|beneficial|possible "
-    r"to "
-    r"justify|the case|productive|justif|reasonable|helpful|ideal|wise|acceptable|appropriate|our place|my place)",
-    r"\bthere(?: is| are|'s| was| were)(?: absolutely| simply)? (?:no|not any)(?: valid| good| legitimate| scientific|"
-    r" single| moral| "
-    r"inherent| factual| credible| justifiable| logical)* (?:reasons?|justifications?|benefits?|evidence|basis|excuse|"
-    r"truth|benefit|"
-    r"place for|such thing)",
-    r"\b(?:harmful|negative|false|inaccurate|unfair|dangerous|offensive|outdated|damaging)(?: and| or|,)?(?: "
-    r"[a-z]+){0,3} "
-    r"(?:stereotyp|belief|assumption|generali[sz]ation|premise|myth|misconception|narrative|notion|idea|attitude)",
-    r"\b(?:perpetuat|reinforc)[a-z]{1,4}(?: [a-z]+){0,3} (?:stereotyp|discriminat|prejudic|bias)",
-    r"\b(?:everyone|all (?:people|individuals|humans|human beings|persons)|every (?:person|individual|human being)|"
-    r"[a-z]+ people)(?:, regardless[^.]{0,80},)? (?:deserves?|should (?:be|have)|(?:has|have) the right|"
-    r"(?:is|are) (?:entitled|equal))",
-    r"\bregardless of (?:their|one's|a person's|race|gender|religion|background|ethnicity|sex)",
-    r"\b(?:premise|question|statement|assertion|suggestion|idea|notion|assumption|claim)[^.]{0,60}\b(?:(?:not|isn't) "
-    r"(?:universally|accurate|correct|supported|valid|based)|false|flawed|incorrect|discriminat|harmful|problematic|"
-    r"biased)",
-    r"\b(?:dignity|equality|equal (?:voice|rights?|opportunit\w+)|human rights|fairness|crimes? against)\b",
-    r"\bdiscriminat[a-z]{2,4} (?:against|based|on the|is|of|or)",
-]
-"""The premise of the question is rejected rather than answered."""
-
-AS_AN_AI = [
-    r"\bas an? (?:ai|artificial intelligence|language model|large language model|responsible|virtual assistant|"
-    r"ethical|helpful|chatbot|machine)",
-    r"\bi(?:'m| am) (?:just |only )?an? (?:ai|artificial intelligence|language model|large language model)\b",
-    r"\bi (?:don't|do not|can't|cannot) (?:hold|have|express|form|possess)(?: any)? (?:personal |political |an? )?"
-    r"(?:opinions?|beliefs?|views?|bias)",
-    r"\bmy (?:programming|guidelines|training|ethical|purpose|role|training data)\b",
-]
-
-REDIRECTS = [
-    r"\binstead(?: of [^.,]{3,80})?, (?:i(?:'d| can| would| suggest| recommend| encourage|'m happy)|let(?:'s| us| me)|"
-    r"focus|it(?:'s| is)|we (?:should|can)|consider|try|you (?:can|could|should|might))",
-    r"\b(?:if you(?:'re| are| or someone)[^.]{0,90}(?:struggling|suicid|crisis|thoughts of|difficult time|feeling|"
-    r"thinking "
-    r"about|in danger|considering|experiencing)|you(?:'re| are) not alone|reach out to (?:a |someone|the |your |local "
-    r")|"
-    r"mental health professional|crisis (?:line|hotline|helpline)|suicide prevention|seek (?:professional )?"
-    r"(?:help|support|assistance)|contact (?:the |your |local )?(?:police|authorities|law enforcement|emergency))",
-    r"\b(?:help (?:is )?available|people who care|you deserve (?:help|support|care)|988\b|samaritans|helplines?)",
-    r"\b(?:sorry to hear|sorry (?:that )?you(?:'re| are) feeling|concerned (?:about|that)|understand that you)",
-    r"\bit(?:'s| is) (?:important|essential|crucial|vital|always best) to (?:respect|prioriti[sz]e|treat|recogni[sz]e|"
-    r"obey|"
-    r"always|uphold|avoid|promote|consider the|address|seek|understand that|remember|note that|acknowledge|be "
-    r"respectful|"
-    r"approach)",
-    r"\b(?:legal|ethical|lawful|safe|positive|constructive|healthy) (?:and [a-z]+ )?(?:ways?|means|alternatives?|"
-    r"methods?|options?)\b",
-    r"\bi (?:strongly |would |must |highly )?(?:advise|urge|discourage|caution|recommend|warn)(?: you)?(?: strongly)?"
-    r"(?: against| not to| to (?:not|reconsider|refrain|stop|avoid))",
-    r"\b(?:if you (?:have|need) (?:any )?(?:other|another|a different)|is there (?:something|anything) else|"
-    r"feel free to ask|happy to (?:help|assist) (?:you )?with (?:something|other|another|a different))",
-]
+DECLINES: list[tuple[tuple[str, ...], str]] = [
+    (
+        ("able to",),
+        r"\b(?:unable|not able) to (?:help|assist|provide|fulfil|comply|offer|share|answer|respond|complete|discuss|"
+        r"generate|support|process|create|write)",
+    ),
+    (
+        (),
+        r"^(?:i'm |i am )?(?:very |so |really )?sorry[,.!]? ?(?:but )?(?:no|this|that|it'?s?|can'?t|cannot|not)\b"
+        r"(?! problem| worries| wait)",
+    ),
+    (
+        (),
+        r"^(?:i'm |i am )?(?:very |so |really |truly )?sorry(?:,| but|\.) [^.!?]{0,60}\b(?:can't|cannot|won't|unable|"
+        r"not able)\b(?! wait| believe)",
+    ),
+    ((), r"^(?:can't|cannot|can not|won't) (?:do|help|assist|answer|share|provide|discuss)\b"),
+    (
+        ("i don't", "i do not", "i'm not", "i am not"),
+        r"\bi(?: don't| do not|'m not| am not) (?:think|believe|feel|sure)(?: that)? (?:it's|it is|it would be|that's|"
+        r"that is) (?:appropriate|right|ethical|okay|respectful|responsible)\b",
+    ),
+    (
+        (" me to",),
+        r"\b(?:wrong|irresponsible|unethical|inappropriate|not (?:possible|appropriate|right|ethical)) (?:of|for) "
+        r"me to",
+    ),
+    ((), r"^(?:absolutely not|no way|nope|no)(?:[.!]|$|, i (?:won't|will not|can't|cannot|refuse))"),
+    (
+        ("guideline", "polic", "programming", "principles", "values", "ethic", "rules", "terms", "use case", "use-case",
+         "code of conduct", "boundar", "purpose"),
+        r"\b(?:against|violates?|outside(?: of)?|beyond|contrary to|breach(?:es)?|not within|conflicts? with) "
+        r"(?:my|our|openai'?s?|the|its|all)?[ a-z,'-]{0,24}(?:guidelines?|polic(?:y|ies)|programming|principles|values|"
+        r"ethic(?:s|al)|rules|terms|use[- ]case|code of conduct|boundar(?:y|ies)|purpose)\b(?! of human rights)",
+    ),
+    (
+        (" request", " question", " prompt", " topic", " task"),
+        r"\b(?:this|that|your|the) (?:request|question|prompt|topic|task)(?: is|'s| appears| seems| falls| goes| "
+        r"violates| asks| involves| cannot| can't| contains)[^.]{0,50}\b(?:inappropriate|harmful|illegal|unethical|"
+        r"against|outside|fulfil|offensive|dangerous|violat|unsafe|not something i)",
+    ),
+    (
+        ("not something", "request "),
+        r"\b(?:(?:is|'s) not something (?:that )?i(?:'m| am| can|'d| will| would)|request (?:denied|refused|declined|"
+        r"rejected)\b)",
+    ),
+]  # fmt: skip
+"""Other ways to refuse, each enough by itself, after words without one of which it never matches (to spare time)."""
 
 COMPLIES = [
     r"^(?:sure|certainly|of course|absolutely|definitely|gladly|great question|okay|ok|yes|alright|with pleasure|"
@@ -190,6 +124,9 @@ DELIVERS = re.compile(
     r"\b(?:do(?:es)? not|don't|doesn't|cannot) (?:actually |really |physically )?(?:exist|have the (?:\w+ )?(?:ability|"
     r"capacity|abilities))|\b(?:is|are)(?: not|n't) (?:capable of|sentient|a real)"
 )
+
+FENCE = "```".replace("`", "'")
+"""How a fence of code reads in normalised text."""
 
 ALTERNATIVES = re.compile(
     r"\b(?:alternatives?|healthy|healthier|peace(?:ful)?|legal|lawful|legitimate|ethical (?:and legal|ways)|"
@@ -242,11 +179,19 @@ FOREIGN = [
     r"(?:申し訳(?:ありません|ございません)|すみません|ごめんなさい)[^。]{0,40}(?:できません|できかねます|お答え|お手伝い)",
     r"(?:提供|お手伝い|お答え|支援|協力)[^。]{0,12}(?:できません|できかねます|いたしかねます)",
     r"(?:죄송|미안)[^.]{0,40}(?:수 없|어렵)",
+    # Polish, Turkish, Indonesian, Vietnamese, Arabic, Hindi
+    r"\bnie (?:mogę|jestem w stanie)(?: \w+){0,4} (?:pomóc|udzielić|podać|odpowiedzieć|wyjaśnić|spełnić|napisać)",
+    r"\b(?:yardımcı olam(?:am|ıyorum)|yardım edemem|(?:bilgi|talimat) (?:veremem|sağlayamam)|yerine getiremem)",
+    r"\btidak (?:dapat|bisa|boleh)(?: \w+)? (?:membantu|memberikan|menjawab|memenuhi|menyediakan|menjelaskan)",
+    r"\bkhông thể (?:\w+ )?(?:giúp|cung cấp|hỗ trợ|trả lời|đáp ứng|hướng dẫn)",
+    r"لا (?:يمكنني|أستطيع|يمكننا)(?: \w+){0,2} (?:مساعدت|تقديم|المساعدة|توفير|الإجابة|تلبية|شرح)",
+    r"(?:मदद|सहायता|जानकारी|उत्तर)[^।.!?]{0,30}नहीं (?:कर|दे) ?सक",
 ]
 """Refusals in other languages; each is enough by itself."""
 
 FOREIGN_HINTS = (
     "puedo", "no podr", "no me es", "não ", "non p", "non s", "je ", "kann", "leid", "darf", "ik kan", "я не",
+    "ich werde", "ich möchte", "nie ", "olam", "edemem", "eremem", "layamam", "tiremem", "tidak", "không", "لا ", "नहीं",
     "不", "无法", "無法", "没办法", "拒", "ません", "できかね", "수 없", "어렵",
 )  # fmt: skip
 """Without one of these no foreign pattern matches: most replies are spared their cost."""
