@@ -11,6 +11,9 @@ from typing import Any
 
 from tasks.errors import BadInput
 
+LATE = frozenset({"reasoning", "token_stats", "unjudged"})
+"""Fields that earlier records did not have; absent, they are None."""
+
 
 class RecordFile:
     """One append-only JSON-lines file that never ends in half a record."""
@@ -66,7 +69,7 @@ def read_record(path: Path, offset: int) -> dict[str, Any]:
 def read_records(path: Path, fields: Collection[str]) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield (byte offset, record) of a records file, one at a time; a last line still being written is passed over.
 
-    A record is an object with these `fields`, its task and item being texts.
+    A record is an object with these `fields`, its task and item being texts. Those of `LATE` may be absent.
 
     Raises:
         BadInput: a line is not a record; file and line are named.
@@ -94,7 +97,7 @@ def read_records(path: Path, fields: Collection[str]) -> Iterator[tuple[int, dic
 def _is_record(value: object, fields: set[str]) -> bool:
     return (
         isinstance(value, dict)
-        and value.keys() == fields
+        and fields - LATE <= value.keys() <= fields
         and isinstance(value["task"], str)
         and isinstance(value["item"], str)
     )

@@ -313,7 +313,7 @@ def _grades(run: Path, task: str, judge: str) -> dict[Place, Grade]:
         if record["task"] == task and record["judge"] == judge:
             place = (record["item"], record["sample"], record["turn"])
             newest[record["repeat"], place] = Grade(
-                record["score"], record["label"], error=record["error"], unjudged=record["unjudged"]
+                record["score"], record["label"], error=record["error"], unjudged=record.get("unjudged")
             )
     by_place: dict[Place, list[Grade]] = {}
     for (_, place), grade in sorted(newest.items(), key=lambda entry: entry[0]):

@@ -137,7 +137,7 @@ class RunStore:
             key = Judgment(**record).key
             # An answer without a verdict may be graded again, and that may fail.
             (self.judged.add if record["error"] is None else self.judged.discard)(key)
-            (self.unjudged.discard if record["unjudged"] is None else self.unjudged.add)(key)
+            (self.unjudged.discard if record.get("unjudged") is None else self.unjudged.add)(key)
 
     def stored_answer(self, key: AnswerKey) -> Answer | None:
         """The stored answer of this key, read from the file, or None."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
+from harness.frames import read_frames
 from harness.records import RecordFile, read_records
 from harness.store import ANSWER_FIELDS, RunStore
 from judges.judgment import Judgment
@@ -155,3 +157,19 @@ def test_a_manifest_of_another_make_is_refused(tmp_path: Path, manifest: str) ->
     (tmp_path / "run.json").write_text(manifest)
     with pytest.raises(BadInput, match=r"run\.json"):
         RunStore.open(tmp_path, {})
+
+
+def test_records_from_before_a_field_was_added_are_still_a_runs(tmp_path: Path) -> None:
+    directory = tmp_path / "run"
+    directory.mkdir()
+    (directory / "run.json").write_text(json.dumps(MANIFEST))
+    for name, record, late in [
+        ("answers", answer("a"), ("reasoning", "token_stats")),
+        ("judgments", judgment("a"), ("unjudged",)),
+    ]:
+        row = {key: value for key, value in asdict(record).items() if key not in late}
+        (directory / f"{name}.jsonl").write_text(json.dumps(row) + "\n")
+    with RunStore.open(directory, {}) as store:
+        assert store.stored_answer(answer("a").key) == answer("a")
+        assert store.judged == {judgment("a").key}
+    assert len(read_frames(directory).judgments) == 1
