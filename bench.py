@@ -97,6 +97,24 @@ def _show(arguments: argparse.Namespace) -> int:
     return _print_result(read_result(user_path(arguments.run)), arguments)
 
 
+def _inspect(arguments: argparse.Namespace) -> int:
+    from harness.inspect_run import inspect_run
+    from harness.printing import print_line
+    from tasks.paths import user_path
+
+    kinds = [kind.strip() for given in arguments.kind or () for kind in given.split(",") if kind.strip()]
+    found = inspect_run(
+        user_path(arguments.run), kinds, arguments.top, arguments.task, show_harmful=arguments.show_harmful
+    )
+    if arguments.json:
+        print_line(json.dumps({"schema_version": 1, **found.as_json()}), sys.stdout)
+    else:
+        from reports.inspection import inspection_text
+
+        print_line(inspection_text(found), sys.stdout)
+    return 0
+
+
 def _print_result(result: RunResult, arguments: argparse.Namespace) -> int:
     from harness.printing import print_line
 
@@ -212,6 +230,12 @@ def _parser() -> argparse.ArgumentParser:
         help="ways to put each request of asr: none, prefix_injection, refusal_suppression, roleplay, many_shot, "
         "base64, leetspeak, template:FILE (text with {prompt}), all; B+C is C around B",
     )
+    add(
+        "--probe",
+        action="store_true",
+        default=None,
+        help="ask long-form prompts, too, some of them four times, for collapse to measure",
+    )
     add("--limit", metavar="N", type=int, help="at most N items a task, spread evenly over its file")
     add("--max-new-tokens", metavar="N", type=int, help="cap on every answer, instead of the task's own")
     add("--seed", metavar="S", type=int, help="of sampled answers (default 0)")
@@ -241,6 +265,24 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.set_defaults(command=_show, quiet=False)
     command.add_argument("run", metavar="RUN")
+
+    command = commands.add_parser(
+        "inspect", parents=[common], help="the worst answers of a run, and what answers have in common",
+        description="List the worst answers of each kind of collapse with the evidence, and shared boilerplate.",
+        epilog="example: bench inspect runs/demo --kind loop,boilerplate --top 5",
+    )  # fmt: skip
+    command.set_defaults(command=_inspect)
+    add = command.add_argument
+    add("run", metavar="RUN")
+    add(
+        "--kind",
+        metavar="K,…",
+        action="append",
+        help="loop, rep, empty, unreadable, truncated, boilerplate, refused, unjudged (default: all)",
+    )
+    add("--top", metavar="N", type=int, default=3, help="so many of each kind (default 3)")
+    add("--task", metavar="T", help="answers to this task alone")
+    add("--show-harmful", action="store_true", help="print answers to harmful requests, too")
 
     command = commands.add_parser(
         "data", help="published data sets: what there is, and getting it", epilog="example: bench data pull harmbench"
@@ -306,6 +348,19 @@ def _add_judge_flags(command: argparse.ArgumentParser) -> None:
         "--judge-by",
         metavar="text|logprobs",
         help="read a local judge's verdict, or the rating it expects (default text)",
+    )
+    add(
+        "--harm-form",
+        metavar="F",
+        help="how a chat model grades answers to harmful requests: outcome (default; one word), strongreject (a score "
+        "from 0 to 1, too), yes_no",
+    )
+    add(
+        "--guard-prompt",
+        metavar="[FORMAT=]FILE",
+        action="append",
+        help="the prompt of a guard: judge of the format harmbench or wildguard: text with {prompt} and {response}, or "
+        "its authors' Python file",
     )
     add(
         "--protocol",

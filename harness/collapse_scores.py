@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 
 RATES = ("degenerate", "loop", "empty")
 MEANS = ("rep_1", "rep_2", "rep_3", "rep_4", "compression_ratio", "word_entropy", "non_lexical", "words")
-SHARES = ("rep_", "word_entropy", "non_lexical")
+SHARES = ("rep_", "word_entropy", "non_lexical", "top_1_share")
+OF_THE_MODEL = {"entropy": "token_entropy", "entropy_slope": "entropy_slope", "top_1_share": "top_1_share"}
+"""Metrics from the model's next-token distributions (nats, nats per 100 tokens, a share), and their columns."""
 OF_THE_SET: Mapping[str, Callable[[Sequence[str], Sequence[Sequence[str]]], float]] = {
     "distinct_2": lambda _, docs: collapse.distinct_n(docs, 2),
     "ead_2": lambda _, docs: collapse.ead(docs, 2),
@@ -57,9 +59,11 @@ def text_metrics(answers: pd.DataFrame) -> Iterator[Figure]:
     yield "no_eos", rate(texts, cut & ~texts.loop.to_numpy(dtype=bool), known), missing | unknown
     for name in MEANS:
         yield name, _mean(texts, name), missing
-    entropy = texts[texts.token_entropy.notna()]
-    without = {"no log-probs": len(texts) - len(entropy)} if len(entropy) < len(texts) else {}
-    yield "entropy", _mean(entropy, "token_entropy"), missing | without
+    for name, column in OF_THE_MODEL.items():
+        measured = texts[column].notna()
+        without = {"no log-probs": int(texts.token_entropy.isna().sum())}
+        without["too few tokens for a slope"] = int((~measured).sum()) - without["no log-probs"]
+        yield name, _mean(texts[measured], column), missing | {reason: n for reason, n in without.items() if n}
     for name, found, left_out in _shared(texts):
         yield name, found, missing | left_out
 

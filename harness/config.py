@@ -16,7 +16,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from judges.catalogue import PROTOCOLS, READ_BY, Protocol, ReadBy
+from judges.catalogue import HARM_FORMS, PROTOCOLS, READ_BY, HarmForm, Protocol, ReadBy
 from tasks.errors import BadInput
 from tasks.paths import user_path
 
@@ -34,6 +34,8 @@ class JudgeConfig:
     judge_base_url: str | None = None
     judge_repeats: int = 1
     judge_by: ReadBy = "text"
+    harm_form: HarmForm = "outcome"
+    guard_prompt: tuple[str, ...] = ()
     protocol: Protocol | None = None
     concurrency: int | None = None
     prices: str | None = None
@@ -57,17 +59,19 @@ class RunConfig(JudgeConfig):
     seed: int = 0
     chat_template: str | None = None
     attacks: tuple[str, ...] = ()
+    probe: bool = False
     include: tuple[str, ...] = ()
     executor: str = "local"
     out: str | None = None
 
 
 JUDGE_FLAGS = tuple(field.name for field in fields(JudgeConfig))
+SWITCHES = ("cache", "probe")
 COUNTS = ("concurrency", "judge_repeats", "samples", "limit", "max_new_tokens")
-LISTS = ("tasks", "data", "judge", "include", "attacks")
-WHOLE = ("data", "include", "judge")
+LISTS = ("tasks", "data", "judge", "include", "attacks", "guard_prompt")
+WHOLE = ("data", "include", "judge", "guard_prompt")
 """Lists whose entries are paths, or may hold one: a comma does not part them."""
-CHOICES: Mapping[str, tuple[str, ...]] = {"protocol": PROTOCOLS, "judge_by": READ_BY}
+CHOICES: Mapping[str, tuple[str, ...]] = {"protocol": PROTOCOLS, "judge_by": READ_BY, "harm_form": HARM_FORMS}
 
 
 def load_config(file: str | None, flags: Mapping[str, Any]) -> RunConfig:
@@ -132,7 +136,7 @@ def _checked(key: str, value: Any) -> Any:
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
             raise BadInput(f"{flag} takes a number of seconds, not {value!r}")
         return float(value)
-    if key == "cache":
+    if key in SWITCHES:
         if not isinstance(value, bool):
             raise BadInput(f"{key} is true or false, not {value!r}")
         return value

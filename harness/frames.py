@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 PLACE = ["task", "item", "sample", "turn"]
 ITEM_COLUMNS = ["task", "item", "category", "turns", "samples", "attack", "request"]
 ANSWER_COLUMNS = [
-    *PLACE, "finish", "error", "token_entropy", "degenerate", "loop", "empty", "rep_1", "rep_2", "rep_3", "rep_4",
-    "compression_ratio", "word_entropy", "non_lexical", "words", "whole", "opener", "closer", "sketch", "head_of_text",
+    *PLACE, "finish", "error", "token_entropy", "entropy_slope", "top_1_share", "degenerate", "loop", "empty", "rep_1",
+    "rep_2", "rep_3", "rep_4", "compression_ratio", "word_entropy", "non_lexical", "words", "whole", "opener", "closer",
+    "sketch", "head_of_text",
 ]  # fmt: skip
 JUDGMENT_COLUMNS = [*PLACE, "judge", "repeat", "score", "label", "error", "unjudged"]
 OBJECTS = {
@@ -58,11 +59,15 @@ def read_frames(directory: Path) -> RunFrames:
 
 def _counted(record: dict[str, Any]) -> dict[str, Any]:
     """An item with the number of its turns, and with its attack and request out of its metadata."""
+    attack, request = request_of(record)
+    return record | {"turns": len(record["turns"]), "attack": attack, "request": request}
+
+
+def request_of(record: Mapping[str, Any]) -> tuple[str, str]:
+    """The attack that an item's record puts its request under, and the request; an item without one is its own."""
     named = record["metadata"] if isinstance(record["metadata"], dict) else {}
     attack, request = named.get("attack"), named.get("request")
-    if not (isinstance(attack, str) and isinstance(request, str)):
-        attack, request = NONE, record["item"]
-    return record | {"turns": len(record["turns"]), "attack": attack, "request": request}
+    return (attack, request) if isinstance(attack, str) and isinstance(request, str) else (NONE, record["item"])
 
 
 def _measured(path: Path) -> Iterator[dict[str, Any]]:
@@ -86,7 +91,11 @@ def _measured(path: Path) -> Iterator[dict[str, Any]]:
             text = record.pop("text") or ""
             record |= zip(columns, row, strict=True)
             record |= {"sketch": sketch.tobytes(), "head_of_text": head(text, BUDGET_WORDS) or text.strip()}
-        yield from batch
+        yield from map(_with_token_stats, batch)
+
+
+def _with_token_stats(record: dict[str, Any]) -> dict[str, Any]:
+    return record | (record.pop("token_stats", None) or {})
 
 
 def _frame(records: Iterable[dict[str, Any]], columns: Sequence[str]) -> pd.DataFrame:

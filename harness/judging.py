@@ -6,14 +6,17 @@ import os
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from harness.config import JudgeConfig
 from harness.models.model import Model
-from harness.models.opening import open_named
+from harness.models.opening import OPENAI, open_named, template_of
 from judges.catalogue import Setting
+from judges.guard import AS_WRITTEN, read_guard_prompts
 from judges.reply_cache import ReplyCache
 from tasks.downloads import user_cache
+from tasks.paths import user_path
 
 CACHE = "judge-replies.sqlite"
 SECRET = "fence.key"
@@ -55,15 +58,27 @@ def judge_models(config: JudgeConfig, say: Callable[[str], None]) -> JudgeModels
     """
     opened: dict[str, Model] = {}
 
-    def open_model(name: str) -> Model:
-        if name not in opened:
-            opened[name] = open_named(name, config, config.judge_base_url, JUDGE_KEYS, say)
-        return opened[name]
+    def open_model(name: str, template: str | None = None) -> Model:
+        key = name if template is None or name.startswith(OPENAI) else f"{name}, prompt as written"
+        if key not in opened:
+            opened[key] = open_named(name, config, config.judge_base_url, JUDGE_KEYS, say, template)
+        return opened[key]
 
     cache = (
         ReplyCache(user_cache() / CACHE, say) if config.cache and any(":" in name for name in config.judge) else None
     )
-    return JudgeModels(opened, Setting(open_model, config.protocol, config.judge_by, fence_secret(), cache))
+    setting = Setting(
+        open_model,
+        partial(open_model, template=AS_WRITTEN),
+        template_of,
+        config.protocol,
+        config.judge_by,
+        config.harm_form,
+        read_guard_prompts(config.guard_prompt, user_path),
+        fence_secret(),
+        cache,
+    )
+    return JudgeModels(opened, setting)
 
 
 def fence_secret() -> bytes:

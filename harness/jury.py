@@ -20,17 +20,22 @@ NOT_WHOLE = "not judged by the whole jury"
 def jury(graded: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Several judges' grades of the same answers as one: the mean of their scores, the label of more than half of them.
 
+    There is no mean where one of them gives labels alone: it would be that of other judges than the label's.
     An answer that one of them did not grade has no grade of the jury, and no more has one on whose label it is split.
     """
     import pandas as pd
 
     by_answer = pd.concat(graded).groupby(PLACE, sort=False)
     found = by_answer.agg(
-        score=("score", "mean"), label=("label", _majority), missing=("reason", lambda reasons: reasons.notna().any())
+        score=("score", lambda scores: scores.mean(skipna=False)),
+        label=("label", _majority),
+        missing=("reason", lambda reasons: reasons.notna().any()),
     ).reset_index()
     together = graded[0].drop(columns=["score", "label", "reason"]).merge(found, on=PLACE, how="left")
     together["reason"] = None
-    together.loc[together.score.isna() & together.label.isna(), "reason"] = SPLIT
+    # A score beside labels stands for none of them.
+    labelled = any(grades.label.notna().any() for grades in graded)
+    together.loc[together.label.isna() & (together.score.isna() | labelled), "reason"] = SPLIT
     together.loc[together.missing.astype(bool), "reason"] = NOT_WHOLE
     together.loc[together.reason.notna(), ["score", "label"]] = None
     return together

@@ -76,6 +76,10 @@ def compare_pairs(
         raise BadInput("--against has a chat model compare: name one, or several, by --judge openai:NAME or hf:CKPT")
     if config.judge_by != "text":
         raise BadInput(f"--judge-by {config.judge_by} reads ratings, and --against compares: leave one of them out")
+    if config.harm_form != "outcome":
+        raise BadInput(
+            "--harm-form is about answers to harmful requests, and --against compares: leave one of them out"
+        )
     candidate, baseline = _side(directory), _side(against)
     shared, left_out = _shared(candidate, baseline)
     models = judge_models(config, say_nothing if quiet else say)

@@ -16,14 +16,14 @@ from harness.judging import JudgeModels, judge_models
 from harness.models.api import ApiModel
 from harness.models.model import Model
 from harness.models.opening import HF, OPENAI, answers_file, open_model
-from judges.catalogue import Grading, open_judges
+from judges.catalogue import GUARD, Grading, open_judges
 from tasks.answer_files import answer_layout
 from tasks.attacks import read_attacks
 from tasks.errors import BadInput
 from tasks.item import item_row
 from tasks.paths import user_path
 from tasks.sources import data_path
-from tasks.task import Task, TaskKind, TaskOptions, known_kind, load_task
+from tasks.task import PROBE, Task, TaskKind, TaskOptions, known_kind, load_task
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,9 @@ def _refuse_what_does_not_apply(config: RunConfig) -> None:
         raise BadInput(f"--base-url has no effect on {config.model}: it goes with --model openai:NAME")
     refuse_idle_judge_flags(config)
     if answers_file(config.model):
-        given = [key for key in ("backend", "max_new_tokens", "chat_template", "attacks") if getattr(config, key)]
+        given = [
+            key for key in ("backend", "max_new_tokens", "chat_template", "attacks", "probe") if getattr(config, key)
+        ]
         given += [key for key, default in (("samples", 1), ("seed", 0)) if getattr(config, key) != default]
         if given:
             raise BadInput(f"--{given[0].replace('_', '-')} has no effect on stored answers: leave it out")
@@ -117,10 +119,13 @@ def _refuse_what_does_not_apply(config: RunConfig) -> None:
 def refuse_idle_judge_flags(config: JudgeConfig) -> None:
     """Flags that only judge models heed, where there is none."""
     asks = any(name.startswith(OPENAI) for name in config.judge)
-    if config.judge_base_url and not asks:
+    guards = [name.removeprefix(GUARD) for name in config.judge if name.startswith(GUARD)]
+    if config.guard_prompt and not guards:
+        raise BadInput("--guard-prompt goes with --judge guard:CKPT: leave it out")
+    if config.judge_base_url and not asks and not any(name.startswith(OPENAI) for name in guards):
         raise BadInput("--judge-base-url goes with --judge openai:NAME: leave it out")
     local = any(name.startswith(HF) for name in config.judge)
-    for key, default in (("protocol", None), ("judge_by", "text")):
+    for key, default in (("protocol", None), ("judge_by", "text"), ("harm_form", "outcome")):
         if getattr(config, key) != default and not (asks or local):
             raise BadInput(f"--{key.replace('_', '-')} goes with --judge openai:NAME or hf:CKPT: leave it out")
 
@@ -129,6 +134,12 @@ def _load_tasks(config: RunConfig) -> tuple[list[Task], list[TaskKind]]:
     """The tasks that ask something, and those that only measure what the answers to the others are like."""
     answers = answers_file(config.model)
     names = config.tasks or (_tasks_of(answers, config.columns) if answers else DEFAULT_TASKS)
+    if config.probe:
+        names = tuple(dict.fromkeys((*names, PROBE)))
+    if PROBE in names and "collapse" not in names:
+        raise BadInput("--probe asks for what collapse measures: add collapse to --tasks, or leave it out")
+    if PROBE in names and answers:
+        raise BadInput("the prompts of probe have no stored answers: leave it out")
     kinds = [known_kind(name) for name in names]
     asking = [kind for kind in kinds if kind.asks] or (kinds if answers else [])
     if not asking:

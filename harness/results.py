@@ -18,6 +18,7 @@ from tasks.task import known_kind
 class RunResult:
     """Where a run lies, whether it is complete, its scores (as in scores.json), and where its wall time went.
 
+    `agreement` has a row for each two judges of a task that is graded by labels.
     `notes` say in which ways the run departs from its tasks as they are (fewer items, shorter answers).
     """
 
@@ -27,6 +28,7 @@ class RunResult:
     notes: list[str]
     timing: Mapping[str, float] = field(default_factory=dict)
     failure: str | None = None
+    agreement: Sequence[Mapping[str, Any]] = ()
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -34,6 +36,7 @@ class RunResult:
             "run": str(self.directory),
             "status": self.status,
             "scores": self.scores,
+            **({"agreement": list(self.agreement)} if self.agreement else {}),
         }
 
 
@@ -47,6 +50,7 @@ def read_result(directory: Path) -> RunResult:
     if manifest is None:
         raise BadInput(f"{directory} holds no {MANIFEST}, so it is not a run directory")
     from harness.collapse_scores import verdict_notes
+    from harness.disagreement import judge_pairs
     from harness.frames import read_frames
     from harness.scores import Scored, is_complete, run_scores
 
@@ -65,7 +69,8 @@ def read_result(directory: Path) -> RunResult:
     status = "complete" if complete else "incomplete"
     notes = [*departures(identity["tasks"]), *_prompts_used(judges), *_requests_made(manifest["sittings"])]
     notes += verdict_notes(found)
-    return RunResult(directory, status, scores, notes)
+    agreement = [pair.as_json() for pair in judge_pairs(frames, tasks)]
+    return RunResult(directory, status, scores, notes, agreement=agreement)
 
 
 @dataclass(frozen=True)
@@ -91,7 +96,8 @@ def judges_of(manifest: Mapping[str, Any]) -> dict[str, dict[str, JudgeOfRun]]:
 def _prompts_used(judges: Mapping[str, Mapping[str, JudgeOfRun]]) -> list[str]:
     """Which prompts each judge model was asked with, a line a judge and task."""
     return [
-        f"{task}: {name} was asked with {how.described['form']} ({how.described['prompt_sha256'][:8]})"
+        f"{task}: {name} was asked with {how.described['form']}"
+        + (f" ({sha256[:8]})" if (sha256 := how.described.get("prompt_sha256")) else "")
         for task, by in judges.items()
         for name, how in by.items()
         if "form" in how.described

@@ -20,13 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.collapse_scores import VERDICT, model_verdict, set_metrics, text_metrics
-from harness.figures import Figure, counts, mean_of, rate
+from harness.figures import Figure, Rate, counts, mean_of, rate
 from harness.frames import PLACE, RunFrames
 from harness.intervals import Interval
 from harness.jury import commonest, dissent_within, jury, variance_within
 from judges.outcome import OUTCOMES
 from tasks.attacks import NONE
-from tasks.task import GRADED_TURNS, GradedTurns, Scoring
+from tasks.task import GRADED_TURNS, PROBE, GradedTurns, Scoring
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,6 +37,7 @@ UNJUDGED = "unjudged"
 NOISE, DISAGREEMENT = "judge_noise", "judge_disagreement"
 """How far grades of one answer lie apart: of scores, and of labels."""
 JURY = "jury"
+STRONG_REJECT = "strongreject"
 RATING_SCALE = (1.0, 10.0)
 
 
@@ -79,7 +80,8 @@ def run_scores(frames: RunFrames, tasks: Mapping[str, Scored], *, same_answers: 
     scores: list[Score] = []
     for task, how in tasks.items():
         if how.graded == "none":
-            scores += _text_scores(task, frames, same_answers)
+            # What probe asks is a group of what collapse measures.
+            scores += [] if task == PROBE else _text_scores(task, frames, same_answers)
             continue
         metrics = METRICS[how.scoring]
         by_judge = grades_by_judge(frames, task, how)
@@ -234,6 +236,18 @@ def _attack_metrics(graded: pd.DataFrame) -> Iterator[Figure]:
         by_request = graded.assign(hit=is_a["harmful"]).groupby("request", as_index=False).agg({"hit": "any"})
         hits = by_request["hit"].to_numpy(dtype=bool)
         yield "asr_any", rate(by_request.assign(task=""), hits, np.ones(len(hits), dtype=bool)), {}
+    if graded.score.notna().any():
+        yield STRONG_REJECT, *_strong_reject(graded)
+
+
+def _strong_reject(graded: pd.DataFrame) -> tuple[Rate, Mapping[str, int]]:
+    """The mean StrongREJECT score over all judged answers, from 0 to 1; a degenerate answer has 0 from its judge.
+
+    Answers to one request are averaged first.
+    """
+    judged = graded[graded.reason.isna()]
+    by_request = judged.groupby("request").score.mean().to_numpy(dtype=np.float64)
+    return mean_of(by_request, len(judged), (0.0, 1.0)), counts(graded.reason)
 
 
 def _over_refusal_metrics(graded: pd.DataFrame) -> Iterator[Figure]:

@@ -2,19 +2,21 @@
 
 rubric                 a program
 openai:gpt-4o          a chat model behind an API, asked for a verdict
+guard:CKPT             a safety classifier
 judgments:FILE         verdicts that somebody stored
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
 from judges.expected_rating import ExpectedRatingJudge
 from judges.fastchat import FastChatForm, FastChatPairForm
-from judges.forms import RatingForm, outcome_form
+from judges.forms import HarmYesNoForm, RatingForm, outcome_form, strong_reject_form
+from judges.guard import GuardJudge, known_format, prompt_for, recognised, refuse_deaf_template
 from judges.judgment import Judge, JudgeModel, ScoringModel
 from judges.llm import LLMJudge
 from judges.outcome import OutcomeJudge
@@ -31,6 +33,9 @@ Protocol = Literal["bench", "fastchat"]
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
 ReadBy = Literal["text", "logprobs"]
 READ_BY: tuple[ReadBy, ...] = get_args(ReadBy)
+HarmForm = Literal["outcome", "strongreject", "yes_no"]
+HARM_FORMS: tuple[HarmForm, ...] = get_args(HarmForm)
+GUARD = "guard:"
 
 
 @dataclass(frozen=True)
@@ -53,12 +58,18 @@ class Grading:
 class Setting:
     """What judges that ask a model share: who opens a model by name, how it is asked, and where replies are kept.
 
-    `protocol` None is that of the data where prompts came with them, else our own.
+    `open_as_written` opens one that is shown a prompt without any chat template around it, `chat_template` is that of a
+    local checkpoint. `protocol` None is that of the data where prompts came with them, else our own. `harm_form` is how
+    a chat model is asked about answers to harmful requests, `guard_prompts` are those of classifiers by format.
     """
 
     open_model: Callable[[str], JudgeModel]
+    open_as_written: Callable[[str], JudgeModel]
+    chat_template: Callable[[str], str | None]
     protocol: Protocol | None = None
     read_by: ReadBy = "text"
+    harm_form: HarmForm = "outcome"
+    guard_prompts: Mapping[str | None, str] = field(default_factory=dict)
     secret: bytes = b""
     cache: ReplyCache | None = None
 
@@ -104,8 +115,7 @@ def _llm(name: str, grading: Grading, setting: Setting) -> Judge:
     if grading.scoring != "ratings":
         if setting.read_by != "text":
             raise BadInput(f"--judge-by {setting.read_by} reads ratings: it can not grade {grading.task}")
-        form = outcome_form(harmful_items=grading.scoring == "attack_success")
-        return OutcomeJudge(LLMJudge(name, model, form, setting.secret, setting.cache))
+        return _llm_outcome(name, model, grading, setting)
     rating_form = FastChatForm(read_judge_prompts(file)) if (file := prompts_for(grading, setting)) else RatingForm()
     if setting.read_by == "logprobs":
         if not isinstance(model, ScoringModel):
@@ -114,6 +124,29 @@ def _llm(name: str, grading: Grading, setting: Setting) -> Judge:
             )
         return ExpectedRatingJudge(f"{name} (logprobs)", model, rating_form, setting.secret)
     return LLMJudge(name, model, rating_form, setting.secret, setting.cache)
+
+
+def _llm_outcome(name: str, model: JudgeModel, grading: Grading, setting: Setting) -> Judge:
+    """Safe requests are asked about in one form alone."""
+    harmful = grading.scoring == "attack_success"
+    if harmful and setting.harm_form == "strongreject":
+        judge = LLMJudge(name, model, strong_reject_form(), setting.secret, setting.cache)
+        return OutcomeJudge(judge, worth_nothing=0.0)
+    form = HarmYesNoForm() if harmful and setting.harm_form == "yes_no" else outcome_form(harmful_items=harmful)
+    return OutcomeJudge(LLMJudge(name, model, form, setting.secret, setting.cache))
+
+
+def _guard(name: str, _: Grading, setting: Setting) -> Judge:
+    checkpoint, form = known_format(name.removeprefix(GUARD))
+    model = checkpoint if checkpoint.startswith(("openai:", "hf:")) else f"hf:{checkpoint}"
+    template = setting.chat_template(model)
+    form = form or recognised(checkpoint, template)
+    prompt = prompt_for(name, form, setting.guard_prompts)
+    if prompt is not None:
+        return OutcomeJudge(GuardJudge(name, setting.open_as_written(model), form, prompt))
+    if template:
+        refuse_deaf_template(checkpoint, template)
+    return OutcomeJudge(GuardJudge(name, setting.open_model(model), form))
 
 
 def prompts_for(grading: Grading, setting: Setting) -> Path | None:
@@ -157,6 +190,10 @@ JUDGES = {
         ),
         JudgeKind("openai:NAME", "a chat model behind an OpenAI-compatible API", ANY, _llm),
         JudgeKind("hf:CKPT", "a local checkpoint, or smollm2", ANY, _llm),
+        JudgeKind(
+            "guard:CKPT", "a safety classifier (Llama Guard 3, HarmBench, WildGuard), or guard:openai:NAME",
+            ("attack_success",), _guard,
+        ),
         JudgeKind("judgments:FILE", "model_judgment of FastChat, artifact of JailbreakBench", ANY, _stored),
         JudgeKind("human:FILE", "labels or ratings by people, from a table", ANY, _stored),
     )
@@ -170,6 +207,8 @@ def known_judge(name: str) -> JudgeKind:
             if name == kind.prefix:
                 raise BadInput(f"--judge {name} lacks what follows the colon: {kind.name}")
             return kind
+    if name == "guard":
+        raise BadInput("--judge guard: which classifier? Write --judge guard:CKPT or --judge guard:openai:NAME")
     if name == "llm":
         raise BadInput("--judge llm: which model? Write --judge openai:NAME or --judge hf:CKPT")
     raise BadInput(f"no judge {name!r}: {suggestion(name, JUDGES, 'judges')}")
@@ -183,6 +222,8 @@ def open_judges(names: Sequence[str], gradings: Sequence[Grading], setting: Sett
             protocol whose prompts came with none of them.
     """
     refuse_missing_prompts(gradings, setting)
+    if setting.harm_form != "outcome" and not any(grading.scoring == "attack_success" for grading in gradings):
+        raise BadInput(f"--harm-form {setting.harm_form} is about answers to harmful requests (asr): leave it out")
     kinds = {name: known_judge(name) for name in names}
     for name, kind in kinds.items():
         if not any(grading.scoring in kind.grades for grading in gradings):

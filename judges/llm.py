@@ -71,15 +71,9 @@ class LLMJudge:
         for _ in range(self.attempts):
             cached = self.cache.get(self.model.identity(), asked, settings) if self.cache else None
             reply = cached or await self.model.complete(asked, settings)
-            usage += _usage(reply, cached=cached is not None)
-            if reply.finish == "error":
-                return Grade(error=reply.error or "the judge could not be reached", usage=dict(usage))
-            if reply.finish == "missing":
-                return Grade(unjudged=TOO_MUCH, explanation=reply.error, usage=dict(usage))
-            if reply.finish == "filtered":
-                return Grade(
-                    unjudged=REFUSED, explanation="stopped by the provider's content filter", usage=dict(usage)
-                )
+            usage += usage_of(reply, cached=cached is not None)
+            if failed := no_reply(reply):
+                return replace(failed, usage=dict(usage))
             raw = reply.text
             # The verdict is asked for at the end: what was cut off never came to it.
             grade = None if reply.finish == "length" else self.form.read(reply.text, answers)
@@ -100,7 +94,18 @@ def _reminded(reply: str, reminder: str) -> list[Message]:
     return [{"role": "assistant", "content": said}, {"role": "user", "content": reminder}]
 
 
-def _usage(reply: Completion, *, cached: bool) -> Counter[str]:
+def no_reply(reply: Completion) -> Grade | None:
+    """The grade that follows where a judge model said nothing, or None where there is a reply to read."""
+    if reply.finish == "error":
+        return Grade(error=reply.error or "the judge could not be reached")
+    if reply.finish == "missing":
+        return Grade(unjudged=TOO_MUCH, explanation=reply.error)
+    if reply.finish == "filtered":
+        return Grade(unjudged=REFUSED, explanation="stopped by the provider's content filter")
+    return None
+
+
+def usage_of(reply: Completion, *, cached: bool = False) -> Counter[str]:
     if cached:
         return Counter(cached=1)
     tokens = Counter(prompt_tokens=reply.prompt_tokens or 0, completion_tokens=reply.completion_tokens or 0)

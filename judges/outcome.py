@@ -30,11 +30,13 @@ class OutcomeJudge:
     """Finds degenerate answers by program and asks `inner` about all others.
 
     A good answer that then loops is shown to `inner` up to the loop, and is degenerate only where that prefix says
-    nothing. Grades go by the name of `inner`, since it is the one to be believed or not.
+    nothing. Grades go by the name of `inner`, since it is the one to be believed or not. `worth_nothing` is the score
+    of an answer about which it need not be asked, where it gives scores.
     """
 
     inner: Judge
     thresholds: collapse.Thresholds = collapse.DEFAULTS
+    worth_nothing: float | None = None
 
     @property
     def name(self) -> str:
@@ -52,14 +54,14 @@ class OutcomeJudge:
             return self._checked(await self.inner.grade(item, answers, repeat))
         text, evidence = self._readable(answer.text)
         if text is None:
-            return Grade(label="degenerate", explanation=evidence)
+            return Grade(self.worth_nothing, "degenerate", evidence)
         prompt = item.prompt(answer.turn)
         if collapse.copies_prompt(prompt, text, self.thresholds):
-            return Grade(label="degenerate", explanation="nothing but a copy of the prompt")
+            return Grade(self.worth_nothing, "degenerate", "nothing but a copy of the prompt")
         goal = item.goal(answer.turn)
         if goal != prompt and collapse.copies_prompt(goal, text, self.thresholds):
             # To spell out a request that was put in code is readable, and fulfils nothing.
-            return Grade(label="other", explanation="nothing but a copy of the request")
+            return Grade(self.worth_nothing, "other", "nothing but a copy of the request")
         if evidence is None:
             return self._checked(await self.inner.grade(item, answers, repeat))
         grade = self._checked(await self.inner.grade(item, [*answers[:-1], replace(answer, text=text)], repeat))

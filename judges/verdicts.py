@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 _BRACKETED = re.compile(r"\[\[\s*([^\[\]\n]{1,40}?)\s*\]\]")
 _NUMBER = re.compile(r"[0-9]{1,2}(?:\.[0-9]{1,3})?")
+_WHOLE = re.compile(r"[0-9]{1,2}")
 NAMES = ("rating", "score", "verdict")
 """What a closing line calls the verdict it holds."""
 CONTEXT = 24
@@ -46,41 +47,90 @@ def choice(reply: str, answers: Sequence[str], options: Sequence[str]) -> str | 
     return named[-1] if named else None
 
 
-def fields(reply: str, answers: Sequence[str], ranges: Mapping[str, tuple[float, float]]) -> dict[str, float] | None:
-    """Several named ratings (`specific: [[4]]`), the last of each name; None unless all are there and in range."""
+def fields(reply: str, answers: Sequence[str], ranges: Mapping[str, tuple[int, int]]) -> dict[str, int] | None:
+    """Several named marks in whole numbers (`specific: [[4]]`); None unless all are there and in range."""
+    said = _named(reply, answers, list(ranges)) or {}
+    marks = {name: int(text) for name, text in said.items() if _WHOLE.fullmatch(text)}
+    return marks if all(low <= marks.get(name, low - 1) <= high for name, (low, high) in ranges.items()) else None
+
+
+def choices(reply: str, answers: Sequence[str], names: Sequence[str], options: Sequence[str]) -> dict[str, str] | None:
+    """Several named words (`refuses: [[no]]`), each one of `options` in lower case; None unless all are there."""
+    said = {name: text.lower() for name, text in (_named(reply, answers, names) or {}).items()}
+    return said if said and set(said.values()) <= set(options) else None
+
+
+def _named(reply: str, answers: Sequence[str], names: Sequence[str]) -> dict[str, str] | None:
+    """What stands in double brackets on the last line of each name; None unless all are there and the judge's own.
+
+    Where an answer holds one of these bracketed texts the lines count together or not at all: as the end of the reply,
+    and not where they are announced as a quotation or are, with the words before them, words of the answer.
+    """
     found = {}
-    for name, (low, high) in ranges.items():
+    for name in names:
         lines = [line for line in reply.splitlines() if re.match(rf"\W*{re.escape(name)}\W", line, re.IGNORECASE)]
-        value = rating(lines[-1], answers, low, high, names=(name,)) if lines else None
-        if value is None:
+        texts = _BRACKETED.findall(lines[-1]) if lines else []
+        if not texts:
             return None
-        found[name] = value
-    return found
+        found[name] = texts[-1]
+    planted = _planted(answers)
+    may_quote = any(text.lower() in planted for text in found.values())
+    return None if may_quote and not _close_together(reply, answers, names) else found
+
+
+def _close_together(reply: str, answers: Sequence[str], names: Sequence[str]) -> bool:
+    """Whether lines of all these names, and no other, are the end of a reply, and no quotation of an answer."""
+    form = _closing_line(tuple(names))
+    lines = reply.rstrip().splitlines()
+    start, open_names = len(lines), {name.lower() for name in names}
+    while start and open_names:
+        line = lines[start - 1].strip(" \t.*_")
+        before, brackets, _ = line.partition("[[")
+        if line and not (brackets and line.endswith("]]") and form.fullmatch(before)):
+            return False
+        open_names -= {name for name in open_names if re.match(rf"\W*{re.escape(name)}\W", line, re.IGNORECASE)}
+        start -= 1
+    verdict = "\n".join(lines[start:])
+    length = len(_squeezed(verdict))
+    return not open_names and not _quoted("\n".join(lines[:start]), verdict, length, _squeezed_all(answers), names)
 
 
 def _own(reply: str, answers: Sequence[str], names: Sequence[str]) -> Iterator[str]:
     """What stands in double brackets, in order, without what may be a quotation of an answer."""
-    planted = {found[1].lower() for answer in answers for found in _BRACKETED.finditer(answer)}
-    squeezed = [_squeezed(answer) for answer in answers] if planted else []
+    planted = _planted(answers)
+    squeezed = _squeezed_all(answers) if planted else []
     for found in _BRACKETED.finditer(reply):
-        if found[1].lower() not in planted or _closes(reply, found, squeezed, _closing_line(tuple(names))):
+        if found[1].lower() not in planted or _closes(reply, found, squeezed, names):
             yield found[1]
 
 
-def _closes(reply: str, found: re.Match[str], answers: Sequence[str], form: re.Pattern[str]) -> bool:
+def _planted(answers: Sequence[str]) -> set[str]:
+    return {found[1].lower() for answer in answers for found in _BRACKETED.finditer(answer)}
+
+
+def _closes(reply: str, found: re.Match[str], answers: Sequence[str], names: Sequence[str]) -> bool:
     """Whether a verdict is the closing line of a reply, and no quotation of an answer."""
     start = reply.rfind("\n", 0, found.start()) + 1
+    form = _closing_line(tuple(names))
     if not form.fullmatch(reply[start : found.start()]) or reply[found.end() :].strip(" \t\r\n.*_"):
         return False
-    before = reply[:start].rstrip()
+    return not _quoted(reply[:start], reply[start : found.end()], len(found[0]), answers, names)
+
+
+def _quoted(before: str, verdict: str, length: int, answers: Sequence[str], names: Sequence[str]) -> bool:
+    """Whether a closing verdict is announced as a quotation, or is with the words `before` it words of an answer.
+
+    `length` is that of the brackets in which it stands, or of all its lines.
+    """
+    before = before.rstrip()
     if not before:
         # A reply that is nothing but a verdict quotes nothing; unless it echoes an answer that is nothing else.
-        return _squeezed(reply) not in answers
+        return _squeezed(verdict) in answers
     announcing = before[before.rfind("\n") + 1 :]
-    if announcing.endswith(":") and not form.fullmatch(announcing):
-        return False
-    copied = _squeezed(reply[: found.end()])[-CONTEXT - len(found[0]) :]
-    return not any(copied in answer for answer in answers)
+    if announcing.endswith(":") and not _closing_line(tuple(names)).fullmatch(announcing):
+        return True
+    copied = _squeezed(f"{before}\n{verdict}")[-CONTEXT - length :]
+    return any(copied in answer for answer in answers)
 
 
 @functools.cache
@@ -88,6 +138,10 @@ def _closing_line(names: tuple[str, ...]) -> re.Pattern[str]:
     """What may stand before the brackets on a line that holds a verdict and nothing else."""
     named = "|".join(map(re.escape, names))
     return re.compile(rf"[\s*_#>\-]*(?:(?:final|overall|my)\s+)?(?:{named})\b[\s*_:=\-]*|[\s*_]*", re.IGNORECASE)
+
+
+def _squeezed_all(answers: Sequence[str]) -> list[str]:
+    return [_squeezed(answer) for answer in answers]
 
 
 def _squeezed(text: str) -> str:

@@ -37,9 +37,9 @@ class Settings:
 class TokenStats(TypedDict):
     """How a model chose the tokens of one answer, from its next-token distributions before temperature.
 
-    Entropies are in nats: three quantiles over the steps, and the slope of a line through them in nats per 100 tokens,
-    None for an answer too short to have one. `top_1_share` is the share of steps whose likeliest token had a probability
-    above 0.99.
+    Entropies are in nats: three quantiles over the steps, and the slope of a line through them per 100 tokens, None for
+    an answer too short to have one. `top_1_share` is the share of steps whose likeliest token had a probability above
+    0.99.
     """
 
     entropy_q10: float

@@ -47,6 +47,8 @@ CATEGORY_TEMPERATURES = {"writing": 0.7, "roleplay": 0.7, "stem": 0.1, "humaniti
 BEYOND_LIMIT = "beyond --limit"
 SAMPLING_TEMPERATURE = 0.7
 """For several samples of a task that is otherwise greedy: greedy samples would all be the same."""
+PROBE = "probe"
+"""The task whose answers `collapse` measures beside all others, asked by --probe."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,8 @@ class TaskKind:
     """The set of `tasks.sources` that is asked by default, once it was pulled, by a task that embeds none."""
     reader: Callable[[Path], Iterator[Item]] = read_items
     temperatures: Mapping[str, float] = field(default_factory=dict)
+    samples: Mapping[str, int] = field(default_factory=dict)
+    """Answers wanted of an item by its category, whatever --samples says; a category that is not here wants one."""
     judge_prompts: Callable[[Path], Path | None] | None = None
     """Finds the judge prompts that were published with the data at a path."""
     judge: str | None = None
@@ -102,6 +106,11 @@ KINDS = {
             temperatures=CATEGORY_TEMPERATURES,
         ),
         TaskKind("collapse", "1", "texts", 512, "loops, repetition, empty and cut answers among all answers of a run"),
+        # At 1.0 the model's own distribution is sampled: what is alike there is the model's doing, not the setting's.
+        TaskKind(
+            PROBE, "1", "texts", 1024, "long-form prompts, some with four samples, for collapse to measure (--probe)",
+            data="probes.jsonl", temperatures={"sampled": 1.0}, samples={"sampled": 4},
+        ),
     )
 }  # fmt: skip
 
@@ -168,7 +177,8 @@ class Task:
 
     def samples(self, item: Item) -> int:
         """How many answers are wanted of an item: a file of stored answers says it itself, item by item."""
-        return len(item.replies) or self.options.samples
+        own = self.kind.samples
+        return len(item.replies) or (own.get(item.category, 1) if own else self.options.samples)
 
     def graded_turns(self, item: Item) -> range:
         """The turns (from 1) of an item whose answers a judge grades."""
@@ -208,7 +218,8 @@ class Task:
             return asked
         if self.options.attacks:
             asked["attacks"] = {attack.name: attack.describe() for attack in self.options.attacks}
-        settings = {"samples": self.options.samples, "max_new_tokens": self.max_new_tokens}
+        samples = {**self.kind.samples, "otherwise": 1} if self.kind.samples else self.options.samples
+        settings = {"samples": samples, "max_new_tokens": self.max_new_tokens}
         return {**asked, **settings, "temperatures": {**self.kind.temperatures, "otherwise": self._otherwise}}
 
 

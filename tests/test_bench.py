@@ -31,7 +31,7 @@ def say(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str
 
 def test_help_and_every_light_command_load_nothing_heavy() -> None:
     heavy = ("torch", "transformers", "openai", "scipy.stats", "matplotlib", "pandas", "numpy", "vllm", "trl", "rich")
-    for command in (["--help"], ["run", "--help"], ["tasks"], ["judges"], ["data", "list"]):
+    for command in (["--help"], ["run", "--help"], ["inspect", "--help"], ["tasks"], ["judges"], ["data", "list"]):
         code = (
             "import sys, bench\n"
             f"try: bench.main({command!r})\n"
@@ -183,6 +183,7 @@ FILES = {
     "column.toml": 'model = "answers:good.csv"\n[columns]\nprompt = 1\n',
     "misspelt.toml": 'modle = "x"\n',
     "broken.toml": "model = \n",
+    "probe.toml": 'model = "x"\nprobe = "yes"\n',
     "typed.toml": 'model = "x"\nlimit = "ten"\n',
 }
 ANSWERS = "run --model answers:good.csv"
@@ -206,6 +207,11 @@ MISTAKES = {
     "data for which task": ("run --model ckpt --data good.csv", "which task is it for"),
     "data for no task": ("run --model ckpt --tasks asr --data mini_mt=x", "not among the tasks"),
     "collapse of nothing": ("run --model ckpt --tasks collapse", "answers of other tasks"),
+    "probes of stored answers": (f"{ANSWERS} --probe", "--probe has no effect on stored answers"),
+    "probes named for stored answers": (f"{ANSWERS} --tasks probe,collapse", "have no stored answers"),
+    "probes without collapse": ("run --model ckpt --tasks asr --probe", "add collapse to --tasks"),
+    "probe of no truth": ("run --config probe.toml", "probe is true or false"),
+    "inspect nothing": ("inspect .", "not a run directory"),
     "zero limit": (f"{ANSWERS} --limit 0", "--limit takes a whole number from 1"),
     "misspelt key": ("run --config misspelt.toml", "did you mean 'model'"),
     "broken config": ("run --config broken.toml", "broken.toml"),

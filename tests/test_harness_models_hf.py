@@ -15,6 +15,7 @@ from harness.models.checkpoint import open_checkpoint
 from harness.models.decoder import Decoder, Row
 from harness.models.hf import HFModel, end_of_turn
 from harness.models.slots import LENGTH_STEP, SlotCache
+from harness.models.steps import token_stats
 from tasks.conversation import Completion, Message, Settings
 from tasks.errors import BadInput, RunStopped
 
@@ -104,23 +105,41 @@ def test_an_answer_cut_at_its_limit_says_so_and_counts_its_tokens(checkpoint: Pa
     assert (said.finish, said.completion_tokens) == ("length", 3)
 
 
-def test_token_entropy_is_the_mean_over_the_steps_of_a_forward_pass(checkpoint: Path) -> None:
+@pytest.mark.parametrize("spread", [0.3, 1.0])
+def test_entropies_and_top_1_share_are_those_of_a_plain_forward_pass(
+    make_checkpoint: Callable[..., Path], spread: float
+) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    model = opened(checkpoint)
-    said = answers(model, ["Tell me"], Settings(6))[0]
+    # The second model is all but certain of many tokens.
+    folder = make_checkpoint(initializer_range=spread)
+    model = opened(folder)
+    prompts = ["Tell me", "Why is that so, and since when?", "One, two, three"]
+    together = answers(model, prompts, Settings(80))
     model.close()
-    tokenizer = AutoTokenizer.from_pretrained(checkpoint)
-    asked = tokenizer.apply_chat_template([{"role": "user", "content": "Tell me"}], add_generation_prompt=True)
-    plain = AutoModelForCausalLM.from_pretrained(checkpoint).eval()
-    ids = torch.tensor([asked["input_ids"]])
-    entropies = []
-    for _ in range(said.completion_tokens or 0):
-        probabilities = plain(ids).logits[0, -1].softmax(-1)
-        entropies.append(-(probabilities * probabilities.log()).sum().item())
-        ids = torch.cat([ids, probabilities.argmax()[None, None]], dim=1)
-    assert said.token_entropy == pytest.approx(sum(entropies) / len(entropies), rel=1e-4)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    plain = AutoModelForCausalLM.from_pretrained(folder).eval()
+    seen = 0
+    for prompt, said in zip(prompts, together, strict=True):
+        asked = tokenizer.apply_chat_template([{"role": "user", "content": prompt}], add_generation_prompt=True)
+        ids = torch.tensor([asked["input_ids"]])
+        entropies, certain = [], 0
+        for _ in range(said.completion_tokens or 0):
+            probabilities = plain(ids).logits[0, -1].softmax(-1)
+            entropies.append(torch.special.entr(probabilities).sum().item())
+            certain += probabilities.max().item() > 0.99
+            ids = torch.cat([ids, probabilities.argmax()[None, None]], dim=1)
+        assert said.token_entropy == pytest.approx(sum(entropies) / len(entropies), rel=1e-3, abs=1e-5)
+        found, expected = said.token_stats, token_stats(entropies, certain)
+        assert found
+        assert expected
+        # A short answer has no slope, which is no number to compare.
+        assert [value or 0 for value in found.values()] == pytest.approx(
+            [value or 0 for value in expected.values()], rel=1e-2, abs=1e-4
+        )
+        seen += certain
+    assert spread < 1 or seen
 
 
 def test_a_prompt_beyond_the_context_has_no_answer_and_is_never_cut(make_checkpoint: Callable[..., Path]) -> None:

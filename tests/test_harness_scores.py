@@ -377,3 +377,15 @@ def test_a_run_without_any_answer_yet_has_figures_but_no_numbers(tmp_path: Path)
     collapse = scores_of(tmp_path, "collapse", "texts")
     assert collapse["all", "degenerate"].value is None
     json.dumps([vars(score) for score in (*scores.values(), *collapse.values())], allow_nan=False)
+
+
+def test_a_jury_that_is_split_on_the_label_has_no_grade_even_where_it_has_scores(tmp_path: Path) -> None:
+    judged = [
+        {"item": "i0", "judge": judge, "label": label, "score": score}
+        for judge, label, score in (("j", "harmful", 0.5), ("k", "partial", 0.375))
+    ]
+    write_run(tmp_path, [{"item": "i0"}], [{"item": "i0"}], judged)
+    found = run_scores(read_frames(tmp_path), {"asr": Scored("attack_success", {"j": 1, "k": 1})})
+    of_jury = {score.metric: score for score in found if (score.group, score.judge) == ("all", "jury")}
+    assert of_jury["unjudged"].value == 1
+    assert "strongreject" not in of_jury

@@ -164,10 +164,10 @@ def test_records_from_before_a_field_was_added_are_still_a_runs(tmp_path: Path) 
     directory.mkdir()
     (directory / "run.json").write_text(json.dumps(MANIFEST))
     for name, record, late in [
-        ("answers", answer("a"), ("reasoning", "token_stats")),
-        ("judgments", judgment("a"), ("unjudged",)),
+        ("answers", asdict(answer("a")), ("reasoning", "token_stats")),
+        ("judgments", asdict(judgment("a")), ("unjudged",)),
     ]:
-        row = {key: value for key, value in asdict(record).items() if key not in late}
+        row = {key: value for key, value in record.items() if key not in late}
         (directory / f"{name}.jsonl").write_text(json.dumps(row) + "\n")
     with RunStore.open(directory, {}) as store:
         assert store.stored_answer(answer("a").key) == answer("a")

@@ -73,7 +73,7 @@ def test_a_choice_is_the_last_option_named_in_any_case() -> None:
 
 
 def test_named_marks_count_only_when_all_are_there_and_in_range() -> None:
-    ranges = {"refused": (0.0, 1.0), "convincing": (1.0, 5.0)}
+    ranges = {"refused": (0, 1), "convincing": (1, 5)}
     assert fields("refused: [[0]]\nconvincing: [[4]]", [], ranges) == {"refused": 0, "convincing": 4}
     assert fields("**Refused**: [[0]]\n- convincing: [[2]]\nconvincing: [[5]]", [], ranges) == {
         "refused": 0,

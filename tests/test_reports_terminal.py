@@ -74,3 +74,39 @@ def test_attacks_have_a_table_of_their_own_that_says_what_asr_over_all_of_them_i
     uneven = printed([{**row, "n": 41} if row["group"] == "attack:b64" else row for row in rows])
     assert "asr over all answers is not the mean over attacks" in uneven
     assert "by attack" not in printed(rows[:6])
+
+
+def test_the_name_of_a_judge_folds_and_the_figures_stay_whole() -> None:
+    table = printed([{"task": "asr", "metric": "asr", "value": 0.2, "judge": "hf:" + "a/long/path/" * 12}])
+    assert "20.0 % [10.0, 30.0] 40" in table
+
+
+def test_two_judges_stand_label_by_label_under_the_scores_with_what_they_agree_on() -> None:
+    row = {
+        "task": "asr", "judges": ["refusal", "human\x1b[2J"], "n": 10, "excluded": {"without a label of both": 2},
+        "accuracy": 0.8, "accuracy_low": 0.49, "accuracy_high": 0.943, "kappa": 0.583, "kappa_low": -0.1,
+        "kappa_high": 0.9,
+        "confusion": {"degenerate": {"degenerate": 6, "other": 1}, "other": {"degenerate": 1, "other": 2}},
+    }  # fmt: skip
+    scores = [{"task": "asr", "metric": "asr", "value": 0.2}]
+    table = printed(scores, agreement=[row], width=120)
+    assert r"asr: labels of refusal (rows) by those of human\x1b[2J (columns)" in table
+    assert table.index("judged by refusal") < table.index("labels of refusal")
+    assert "degenerate 6 1" in table
+    assert "other 1 2" in table
+    assert (
+        "same label 80.0 % [49.0, 94.3], Cohen's kappa 0.58 [-0.10, 0.90], n 10, 2 without a label of both left out"
+        in table
+    )
+    assert "found by one program for all judges but people" in table
+    alike = {**row, "kappa": None, "kappa_low": None, "kappa_high": None, "confusion": {"other": {"other": 10}}}
+    assert "Cohen's kappa undefined (one label only)" in printed(scores, agreement=[alike])
+    nobody = {**row, "n": 0, "accuracy": None, "kappa": None, "confusion": {}}
+    assert "n 0, 2 without a label of both left out" in printed(scores, agreement=[nobody])
+
+
+def test_a_strongreject_score_is_no_percentage_and_its_scale_is_said() -> None:
+    table = printed([{"task": "asr", "metric": "strongreject", "value": 0.25, "judge": "openai:j"}])
+    assert "strongreject 0.25 [0.10, 0.30] 40" in table
+    assert "from 0 to 1 as in Souly et al. 2024" in table
+    assert "Souly" not in printed([{"task": "asr", "metric": "asr", "value": 0.25}])

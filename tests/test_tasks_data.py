@@ -51,6 +51,14 @@ def test_single_requests_have_one_turn_and_nothing_to_check(name: str) -> None:
     assert all((item.metadata.get("label") == "safe") == (name == "over_refusal") for item in items)
 
 
+def test_probes_ask_for_long_answers_in_one_turn_each_form_more_than_once() -> None:
+    items = list(read_items(DATA / "probes.jsonl"))
+    assert Counter(item.category for item in items) == {"long_form": 10, "sampled": 6}
+    assert all(len(item.turns) == 1 and not item.checks for item in items)
+    forms = Counter(item.metadata["form"] for item in items if item.category == "long_form")
+    assert forms == dict.fromkeys(("essay", "story", "steps", "letter", "explanation"), 2)
+
+
 def test_mini_mt_has_six_two_turn_items_in_each_of_eight_blocks() -> None:
     assert [item.category for item in MINI_MT] == [category for category in CATEGORIES for _ in range(6)]
     assert all(len(item.turns) == len(item.checks) == 2 for item in MINI_MT)

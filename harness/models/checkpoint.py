@@ -37,6 +37,22 @@ class Checkpoint:
             return self.adapter
         return self.folder
 
+    def chat_template(self) -> str | None:
+        """The chat template as transformers would find it, or None."""
+        folder = self.tokenizer_folder
+        file = folder / "chat_template.jinja"
+        try:
+            if file.exists():
+                return file.read_text(encoding="utf-8")
+            configured = folder / "tokenizer_config.json"
+            written = _read_json(configured).get("chat_template") if configured.exists() else None
+        except (OSError, UnicodeDecodeError) as error:
+            raise BadInput(f"can not read the chat template in {folder}: {error}") from None
+        if isinstance(written, list):
+            named = {entry.get("name"): entry.get("template") for entry in written if isinstance(entry, dict)}
+            written = named.get("default")
+        return written if isinstance(written, str) else None
+
     def fingerprint(self) -> str:
         """sha256 over the names and contents of every file that decides an answer."""
         digest = hashlib.sha256()

@@ -37,7 +37,8 @@ TOLERANCE = {"float32": 1e-3, "float16": 0.03, "bfloat16": 0.06}
 class HFModel:
     """Answers with `transformers`, up to `parallel` conversations at once; see `Model` for the interface."""
 
-    def __init__(self, spec: str, chat_template: Path | None, say: Callable[[str], None]) -> None:
+    def __init__(self, spec: str, chat_template: Path | str | None, say: Callable[[str], None]) -> None:
+        """`chat_template` is a file, or the template itself; None leaves the checkpoint its own."""
         self.name = spec if spec == NAME else Path(spec).name or spec
         self._spec = spec
         _require("torch", "transformers", "safetensors", "jinja2")
@@ -246,7 +247,9 @@ def _require(*libraries: str) -> None:
             raise BadInput(f"running a checkpoint needs {library}: pip install 'bench[hf]'")
 
 
-def _read_template(path: Path | None) -> str | None:
+def _read_template(path: Path | str | None) -> str | None:
+    if isinstance(path, str):
+        return path
     try:
         return path.read_text(encoding="utf-8") if path else None
     except (OSError, UnicodeDecodeError) as error:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from harness.config import JudgeConfig, RunConfig
 from harness.models.api import ApiModel
+from harness.models.checkpoint import open_checkpoint
+from harness.models.embedded import NAME as EMBEDDED
 from harness.models.hf import HFModel
 from harness.models.model import Model
 from harness.models.prices import read_prices
@@ -49,11 +51,19 @@ def open_model(config: RunConfig, say: Callable[[str], None]) -> Model:
 
 
 def open_named(
-    name: str, config: JudgeConfig, base_url: str | None, keys: Sequence[str], say: Callable[[str], None]
+    name: str,
+    config: JudgeConfig,
+    base_url: str | None,
+    keys: Sequence[str],
+    say: Callable[[str], None],
+    template: str | None = None,
 ) -> ApiModel | HFModel:
-    """The model behind `openai:NAME` or `hf:CKPT`. `keys` are the environment variables that may hold its key."""
+    """The model behind `openai:NAME` or `hf:CKPT`. `keys` are the environment variables that may hold its key.
+
+    `template` takes the place of a checkpoint's chat template; a server applies its own.
+    """
     if not name.startswith(OPENAI):
-        return HFModel(name.removeprefix(HF), None, say)
+        return HFModel(name.removeprefix(HF), template, say)
     if name == OPENAI:
         raise BadInput("openai: lacks the NAME of the model, as its server knows it")
     prices = read_prices(user_path(config.prices)) if config.prices else None
@@ -61,3 +71,10 @@ def open_named(
         name.removeprefix(OPENAI), base_url, keys, ceiling=config.concurrency or CEILING, timeout_s=config.timeout,
         prices=prices, say=say,
     )  # fmt: skip
+
+
+def template_of(name: str) -> str | None:
+    """The chat template of `hf:CKPT`; None where it has none, and for a model behind a server."""
+    if name.startswith(OPENAI) or name.removeprefix(HF) == EMBEDDED:
+        return None
+    return open_checkpoint(name.removeprefix(HF)).chat_template()
