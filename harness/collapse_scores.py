@@ -61,7 +61,8 @@ def text_metrics(answers: pd.DataFrame) -> Iterator[Figure]:
         yield name, _mean(texts, name), missing
     for name, column in OF_THE_MODEL.items():
         measured = texts[column].notna()
-        without = {"no log-probs": int(texts.token_entropy.isna().sum())}
+        unknown_here = texts.token_entropy.isna() if name == "entropy" else texts.top_1_share.isna()
+        without = {"no log-probs": int(unknown_here.sum())}
         without["too few tokens for a slope"] = int((~measured).sum()) - without["no log-probs"]
         yield name, _mean(texts[measured], column), missing | {reason: n for reason, n in without.items() if n}
     for name, found, left_out in _shared(texts):

@@ -160,7 +160,9 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(
     checkpoint: Path, tmp_path: Path, ask_to_stop: signal.Signals
 ) -> None:
     run = tmp_path / "run"
+    # A few conversations at a time: all at once, they could also end at once, before the signal comes.
     command = [*BENCH, "run", "--model", str(checkpoint), "--tasks", "over_refusal", "--out", str(run)]
+    command += ["--concurrency", "4", "--max-new-tokens", "64"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
     while not (run / "answers.jsonl").exists() or not (run / "answers.jsonl").stat().st_size:
