@@ -1,8 +1,8 @@
 """Trains the offline refusal judge, and measures it on models it was not trained on.
 
-    pip download --no-deps --dest /tmp pyrit==1.1.0
-    python -m benchmarks.train_refusal ../shared/data --pyrit /tmp/pyrit-1.1.0-py3-none-any.whl            # measures
-    python -m benchmarks.train_refusal ../shared/data --pyrit /tmp/pyrit-1.1.0-py3-none-any.whl --write    # trains
+    pip download --no-deps pyrit==1.1.0
+    python -m benchmarks.train_refusal ../shared/data --pyrit pyrit-1.1.0-py3-none-any.whl            # measures
+    python -m benchmarks.train_refusal ../shared/data --pyrit pyrit-1.1.0-py3-none-any.whl --write    # trains
 
 Trained on: our own examples (benchmarks/data/refusal_examples.jsonl) and replies put together from our own parts
 (refusal_parts.toml); XSTest's completions of two models with human labels (CC-BY-4.0); the replies of JailbreakBench
