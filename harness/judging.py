@@ -64,9 +64,8 @@ def judge_models(config: JudgeConfig, say: Callable[[str], None]) -> JudgeModels
             opened[key] = open_named(name, config, config.judge_base_url, JUDGE_KEYS, say, template)
         return opened[key]
 
-    cache = (
-        ReplyCache(user_cache() / CACHE, say) if config.cache and any(":" in name for name in config.judge) else None
-    )
+    asks = any(":" in name for name in config.judge)
+    cache = ReplyCache(user_cache() / CACHE, say) if config.cache and asks else None
     setting = Setting(
         open_model,
         partial(open_model, template=AS_WRITTEN),
@@ -75,7 +74,7 @@ def judge_models(config: JudgeConfig, say: Callable[[str], None]) -> JudgeModels
         config.judge_by,
         config.harm_form,
         read_guard_prompts(config.guard_prompt, user_path),
-        fence_secret(),
+        fence_secret() if asks else b"",
         cache,
     )
     return JudgeModels(opened, setting)
