@@ -185,7 +185,7 @@ JUDGES = {
     for kind in (
         JudgeKind("rubric", "checks that a program decides; offline", RATINGS, _rubric),
         JudgeKind(
-            "refusal", "phrases of refusal and compliance, degenerate answers told apart; offline, for screening",
+            "refusal", "a linear model that reads refusals, degenerate answers told apart; offline, for screening",
             OUTCOMES, _refusal,
         ),
         JudgeKind("openai:NAME", "a chat model behind an OpenAI-compatible API", ANY, _llm),
