@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from harness.results import RunResult
@@ -60,33 +60,24 @@ def _intruder() -> str | None:
 
 def _run(arguments: argparse.Namespace) -> int:
     from harness.config import load_config
-    from harness.printing import say
     from harness.run import run
 
-    own = {"command", "config", "json", "quiet", "debug"}
-    flags = {key: value for key, value in vars(arguments).items() if key not in own and value is not None}
-    result = run(load_config(arguments.config, flags), quiet=arguments.quiet)
-    if result.failure:
-        say(f"bench: {result.failure}; the same command tries them again")
+    result = run(load_config(arguments.config, _flags(arguments, "config")), quiet=arguments.quiet)
     return _print_result(result, arguments)
 
 
 def _judge(arguments: argparse.Namespace) -> int:
     from harness.config import judge_config
     from harness.pairs import compare_pairs
-    from harness.printing import say
     from harness.regrade import judge_run
     from tasks.paths import user_path
 
-    own = {"command", "run", "against", "data", "json", "quiet", "debug"}
-    flags = {key: value for key, value in vars(arguments).items() if key not in own and value is not None}
+    flags = _flags(arguments, "run", "against", "data")
     run, data = user_path(arguments.run), user_path(arguments.data) if arguments.data else None
     if arguments.against:
         result = compare_pairs(run, user_path(arguments.against), judge_config(flags), data, quiet=arguments.quiet)
     else:
         result = judge_run(run, flags, data, quiet=arguments.quiet)
-    if result.failure:
-        say(f"bench: {result.failure}; the same command tries them again")
     return _print_result(result, arguments)
 
 
@@ -115,9 +106,17 @@ def _inspect(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _print_result(result: RunResult, arguments: argparse.Namespace) -> int:
-    from harness.printing import print_line
+def _flags(arguments: argparse.Namespace, *others: str) -> dict[str, Any]:
+    """The flags that were given, without those that say how to print, and `others` that are no settings."""
+    own = {"command", "json", "quiet", "debug", *others}
+    return {key: value for key, value in vars(arguments).items() if key not in own and value is not None}
 
+
+def _print_result(result: RunResult, arguments: argparse.Namespace) -> int:
+    from harness.printing import print_line, say
+
+    if result.failure:
+        say(f"bench: {result.failure}; the same command tries them again")
     if arguments.json:
         print_line(json.dumps(result.as_json()), sys.stdout)
     elif not arguments.quiet:
@@ -131,9 +130,7 @@ def _calibrate(arguments: argparse.Namespace) -> int:
     from harness.printing import print_line
     from harness.run_calibration import calibration
 
-    own = {"command", "json", "debug"}
-    flags = {key: value for key, value in vars(arguments).items() if key not in own and value is not None}
-    found = calibration(flags, quiet=arguments.json)
+    found = calibration(_flags(arguments), quiet=arguments.json)
     if arguments.json:
         print_line(json.dumps(found.as_json()), sys.stdout)
     else:

@@ -9,13 +9,13 @@ max_new_tokens = 128
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from harness.toml_file import read_toml
 from judges.catalogue import HARM_FORMS, PROTOCOLS, READ_BY, HarmForm, Protocol, ReadBy
 from tasks.errors import BadInput
 from tasks.paths import user_path
@@ -96,15 +96,9 @@ def _checked_all(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _read_config(path: Path) -> dict[str, Any]:
-    try:
-        written = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BadInput(f"can not read the config file {path}: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise BadInput(f"can not read the config file {path}: {error}") from None
     known = [f.name for f in fields(RunConfig)]
     values = {}
-    for key, value in written.items():
+    for key, value in read_toml(path, "the config file").items():
         name = key.replace("-", "_")
         if name not in known:
             near = get_close_matches(name, known, n=1)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.records import read_records, write_atomically
-from harness.store import ANSWER_FIELDS, ITEM_FIELDS, ITEMS, JUDGMENT_FIELDS, MANIFEST, RECORDS, read_manifest
+from harness.store import ANSWER_FIELDS, ITEM_FIELDS, ITEMS, JUDGMENT_FIELDS, RECORDS, run_manifest
 from judges.judgment import Judgment, JudgmentKey
 from judges.stored import FASTCHAT_UNREADABLE, JUDGMENTS
 from tasks.answer_files import FASTCHAT_FAILED
@@ -164,9 +164,7 @@ class _Records:
 
 
 def _read(run: Path, task: str | None) -> _Records:
-    manifest = read_manifest(run)
-    if manifest is None:
-        raise BadInput(f"{run} holds no {MANIFEST}, so it is not a run directory")
+    manifest = run_manifest(run)
     task = _ratings_task(run, manifest["identity"]["tasks"], task)
     items = list(_of_task(run / ITEMS, ITEM_FIELDS, task))
     if not items:

@@ -17,7 +17,7 @@ from typing import Any
 from harness.frames import request_of
 from harness.models.replay import ANSWERS_BACKEND
 from harness.records import read_record, read_records
-from harness.store import ANSWER_FIELDS, ITEM_FIELDS, ITEMS, JUDGMENT_FIELDS, MANIFEST, RECORDS, read_manifest
+from harness.store import ANSWER_FIELDS, ITEM_FIELDS, ITEMS, JUDGMENT_FIELDS, RECORDS, run_manifest
 from judges.judgment import Judgment
 from tasks.collapse import diagnose, words
 from tasks.collapse.measures import CLOSER, OPENER, RULES, WORTH_COMPILING, measure
@@ -165,9 +165,7 @@ def inspect_run(
     Raises:
         BadInput: no run directory or a damaged one, an unknown kind or task.
     """
-    manifest = read_manifest(directory)
-    if manifest is None:
-        raise BadInput(f"{directory} holds no {MANIFEST}, so it is not a run directory")
+    manifest = run_manifest(directory)
     for kind in kinds:
         if kind not in KINDS:
             raise BadInput(f"--kind {kind}: {suggestion(kind, KINDS, 'kinds')}")

@@ -13,7 +13,8 @@ RESAMPLES = 10_000
 BOOTSTRAP_FROM = 10
 BOOTSTRAP_UP_TO = 5_000
 """Items; beyond, a mean's bootstrap and normal intervals agree to three digits, and the bootstrap costs gigabytes."""
-_Z = 1.959963984540054  # normal quantile of 0.975
+Z_95 = 1.959963984540054
+"""The normal quantile of 0.975."""
 
 Interval = tuple[float, float] | None
 Values = NDArray[np.float64]
@@ -38,7 +39,7 @@ def mean_interval(by_item: Values, scale: tuple[float, float] | None = None, see
         others = 1 - (1 - CONFIDENCE) ** (1 / n)
         return mean - others * (mean - scale[0]), mean + others * (scale[1] - mean)
     if n > BOOTSTRAP_UP_TO:
-        half = _Z * float(by_item.std(ddof=1)) / math.sqrt(n)
+        half = Z_95 * float(by_item.std(ddof=1)) / math.sqrt(n)
         return mean - half, mean + half
     if n < BOOTSTRAP_FROM:
         from scipy.special import stdtrit
@@ -80,6 +81,6 @@ def rate_interval(hits: Values, items: NDArray[np.integer[Any]]) -> Interval:
 
 def wilson(rate: float, n: float) -> tuple[float, float]:
     """Wilson's score interval (1927) of a proportion; `n` may be an effective sample size, so need not be whole."""
-    centre = (rate + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
-    half = _Z / (1 + _Z**2 / n) * math.sqrt(rate * (1 - rate) / n + _Z**2 / (4 * n**2))
+    centre = (rate + Z_95**2 / (2 * n)) / (1 + Z_95**2 / n)
+    half = Z_95 / (1 + Z_95**2 / n) * math.sqrt(rate * (1 - rate) / n + Z_95**2 / (4 * n**2))
     return max(0.0, centre - half) if rate > 0 else 0.0, min(1.0, centre + half) if rate < 1 else 1.0

@@ -8,7 +8,6 @@ Only items that both runs were asked in the same words are compared; how many th
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,17 +21,25 @@ from harness.engine import Assignment
 from harness.environment import environment
 from harness.judging import judge_models
 from harness.models.opening import HF, OPENAI
-from harness.plan import refuse_idle_judge_flags
+from harness.plan import refuse_idle_judge_flags, short_digest
 from harness.printing import say, say_nothing
 from harness.records import read_records
 from harness.regrade import StoredTask, grade_stored, grading_of, stored_tasks
 from harness.results import RunResult
-from harness.store import ANSWER_FIELDS, MANIFEST, RECORDS, SCHEMA_VERSION, RunStore, read_manifest
+from harness.store import (
+    ANSWER_FIELDS,
+    MANIFEST,
+    RECORDS,
+    SCHEMA_VERSION,
+    RunStore,
+    item_record,
+    read_manifest,
+    run_manifest,
+)
 from judges.catalogue import pair_form, refuse_missing_prompts
 from judges.pairwise import PairJudge
 from tasks.conversation import Answer
 from tasks.errors import BadInput
-from tasks.item import item_row
 
 AGAINST = "against"
 """The folder of a run in which its comparisons with other runs lie."""
@@ -107,8 +114,7 @@ def compare_pairs(
         "judge_repeats": config.judge_repeats,
     }
     # Other judges or answers make another comparison: the folder is named by all that decides it.
-    digest = sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-    folder = directory / AGAINST / f"{against.resolve().name}-{digest[:8]}"
+    folder = directory / AGAINST / f"{against.resolve().name}-{short_digest(identity)}"
     if not quiet:
         say(f"{directory} against {against} → {folder}: {sum(a.judgments for a in assignments)} pairs in both orders")
     models.load()
@@ -132,9 +138,7 @@ def compare_pairs(
 
 
 def _side(directory: Path) -> _Side:
-    manifest = read_manifest(directory)
-    if manifest is None:
-        raise BadInput(f"{directory} holds no {MANIFEST}, so it is not a run directory")
+    manifest = run_manifest(directory)
     tasks = {task.name: task for task in stored_tasks(directory, manifest) if task.scoring == "ratings"}
     conversations: dict[tuple[str, str, int], list[Answer]] = {}
     newest = {answer.key: answer for answer in _answers(directory)}
@@ -171,8 +175,7 @@ def _shared(candidate: _Side, baseline: _Side) -> tuple[list[StoredTask], dict[s
 def _item_records(tasks: Sequence[StoredTask]) -> Iterable[dict[str, Any]]:
     for task in tasks:
         for item in task.asked:
-            row = item_row(item)
-            yield {"task": task.name, "item": row.pop("id"), "samples": task.samples(item), **row}
+            yield item_record(task.name, item, task.samples(item))
 
 
 async def _copy_answers(store: RunStore, tasks: Sequence[StoredTask], candidate: _Side) -> None:

@@ -16,11 +16,11 @@ from harness.judging import JudgeModels, judge_models
 from harness.models.api import ApiModel
 from harness.models.model import Model
 from harness.models.opening import HF, OPENAI, answers_file, open_model
+from harness.store import item_record
 from judges.catalogue import GUARD, Grading, open_judges
 from tasks.answer_files import answer_layout
 from tasks.attacks import read_attacks
 from tasks.errors import BadInput
-from tasks.item import item_row
 from tasks.paths import user_path
 from tasks.sources import data_path
 from tasks.task import PROBE, Task, TaskKind, TaskOptions, known_kind, load_task
@@ -62,8 +62,7 @@ class Plan:
         """The lines of items.jsonl."""
         for task in self.tasks:
             for item in task.items():
-                row = item_row(item)
-                yield {"task": task.name, "item": row.pop("id"), "samples": task.samples(item), **row}
+                yield item_record(task.name, item, task.samples(item))
 
 
 def make_plan(config: RunConfig, say: Callable[[str], None]) -> Plan:
@@ -185,5 +184,9 @@ def _data_paths(given: Sequence[str], asking: Sequence[str]) -> dict[str, Path]:
 
 
 def _run_name(model: str, identity: Mapping[str, Any]) -> str:
-    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-    return f"{re.sub(r'[^A-Za-z0-9._-]+', '-', model).strip('-.') or 'model'}-{digest[:8]}"
+    return f"{re.sub(r'[^A-Za-z0-9._-]+', '-', model).strip('-.') or 'model'}-{short_digest(identity)}"
+
+
+def short_digest(identity: Mapping[str, Any]) -> str:
+    """Eight hex digits of an identity, for the name of what it decides."""
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]

@@ -24,12 +24,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.agreement import Figure, Numbers
-from harness.intervals import BOOTSTRAP_FROM, CONFIDENCE, Interval, mean_interval, rate_interval, wilson
+from harness.intervals import BOOTSTRAP_FROM, CONFIDENCE, Z_95, Interval, mean_interval, rate_interval, wilson
 
 FEWEST = BOOTSTRAP_FROM
 """Labelled items below which no interval is given."""
-
-_Z = 1.959963984540054  # normal quantile of 0.975
 
 
 @dataclass(frozen=True)
@@ -116,7 +114,7 @@ def _interval(
     if rate:
         share = float(human.mean())
         # Wilson's interval depends on quantile² / n alone, so that a wider quantile is a smaller n.
-        return wilson(value, share * (1 - share) / variance * (_Z / quantile) ** 2)
+        return wilson(value, share * (1 - share) / variance * (Z_95 / quantile) ** 2)
     low, high = scale or (-math.inf, math.inf)
     half = quantile * math.sqrt(variance)
     return max(low, value - half), min(high, value + half)

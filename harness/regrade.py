@@ -21,7 +21,7 @@ from harness.printing import say, say_nothing
 from harness.records import read_records
 from harness.results import RunResult, judges_of, read_result
 from harness.sitting import Sitting, recorded, work
-from harness.store import ITEM_FIELDS, ITEMS, JUDGES_ADDED, MANIFEST, SCORES, RunStore, differences, read_manifest
+from harness.store import ITEM_FIELDS, ITEMS, JUDGES_ADDED, MANIFEST, SCORES, RunStore, differences, run_manifest
 from judges.catalogue import JUDGES, Grading, Protocol, known_judge, open_judges
 from judges.judgment import Judge
 from tasks.errors import BadInput
@@ -76,8 +76,7 @@ def judge_run(directory: Path, flags: Mapping[str, Any], data: Path | None = Non
     """
     started = time.perf_counter()
     with RunStore.open_to_judge(directory) as store:
-        manifest = read_manifest(directory)
-        assert manifest
+        manifest = run_manifest(directory)
         config = judge_config(flags if "judge" in flags else {**_own_flags(manifest), **flags})
         refuse_idle_judge_flags(config)
         names = config.judge

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.models.replay import ANSWERS_BACKEND
-from harness.store import JUDGES_ADDED, MANIFEST, SCHEMA_VERSION, read_manifest
-from tasks.errors import BadInput
+from harness.store import JUDGES_ADDED, SCHEMA_VERSION, run_manifest
 from tasks.task import known_kind
 
 
@@ -46,9 +45,7 @@ def read_result(directory: Path) -> RunResult:
     Raises:
         BadInput: not a run directory, or a damaged one.
     """
-    manifest = read_manifest(directory)
-    if manifest is None:
-        raise BadInput(f"{directory} holds no {MANIFEST}, so it is not a run directory")
+    manifest = run_manifest(directory)
     from harness.collapse_scores import verdict_notes
     from harness.disagreement import judge_pairs
     from harness.frames import read_frames

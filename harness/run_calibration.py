@@ -32,10 +32,9 @@ from harness.store import (
     ITEM_FIELDS,
     ITEMS,
     JUDGMENT_FIELDS,
-    MANIFEST,
     RECORDS,
     SCHEMA_VERSION,
-    read_manifest,
+    run_manifest,
 )
 from judges.judgment import Grade
 from judges.stored import OTHER_ANSWER, StoredJudge, Verdict, read_judgments
@@ -170,9 +169,7 @@ def calibrate_run(
     Raises:
         BadInput: not a run, no such task, judge or metric in it, or labels that can not be used.
     """
-    manifest = read_manifest(run)
-    if manifest is None:
-        raise BadInput(f"{run} holds no {MANIFEST}, so it is not a run directory")
+    manifest = run_manifest(run)
     identity = manifest["identity"]
     labels = read_judgments(file, human=True)
     task = _chosen_task(run, identity["tasks"], labels, task)

@@ -29,6 +29,7 @@ from harness.records import RecordFile, read_record, read_records, sync_director
 from judges.judgment import Judgment, JudgmentKey
 from tasks.conversation import Answer, AnswerKey
 from tasks.errors import BadInput, RunStopped
+from tasks.item import Item, item_row
 
 SCHEMA_VERSION = 1
 MANIFEST = "run.json"
@@ -76,19 +77,14 @@ class RunStore:
         Raises:
             BadInput: unwritable, locked by another process, not a run's, of another schema, or of another identity.
         """
-        lock = None
         try:
             _refuse_what_is_not_a_runs(directory)
             directory.mkdir(parents=True, exist_ok=True)
-            lock = _take_lock(directory)
-            _refuse_other_identity(directory, identity)
-            return cls(directory, lock)
+            with _locked(directory) as lock:
+                _refuse_other_identity(directory, identity)
+                return cls(directory, lock)
         except OSError as error:
-            _close(lock)
             raise BadInput(f"can not write to {directory}: {error.strerror or error}; choose another --out") from None
-        except BaseException:
-            _close(lock)
-            raise
 
     @classmethod
     def open_to_judge(cls, directory: Path) -> RunStore:
@@ -97,18 +93,12 @@ class RunStore:
         Raises:
             BadInput: unwritable, locked by another process, or no run's.
         """
-        if read_manifest(directory) is None:
-            raise BadInput(f"{directory} holds no {MANIFEST}, so it is not a run directory")
-        lock = None
+        run_manifest(directory)
         try:
-            lock = _take_lock(directory)
-            return cls(directory, lock, writes=("judgments",))
+            with _locked(directory) as lock:
+                return cls(directory, lock, writes=("judgments",))
         except OSError as error:
-            _close(lock)
             raise BadInput(f"can not write to {directory}: {error.strerror or error}") from None
-        except BaseException:
-            _close(lock)
-            raise
 
     def _path(self, kind: Kind) -> Path:
         return self.directory / f"{kind}.jsonl"
@@ -228,6 +218,12 @@ class RunStore:
             raise RunStopped(f"can not write {path}: {error.strerror or error}; make room and run it again") from None
 
 
+def item_record(task: str, item: Item, samples: int) -> dict[str, Any]:
+    """The line of items.jsonl that says that `task` wants so many answers to an item."""
+    row = item_row(item)
+    return {"task": task, "item": row.pop("id"), "samples": samples, **row}
+
+
 def read_manifest(directory: Path) -> dict[str, Any] | None:
     """run.json of a run directory, or None where there is none yet.
 
@@ -255,6 +251,14 @@ def read_manifest(directory: Path) -> dict[str, Any] | None:
     return manifest
 
 
+def run_manifest(directory: Path) -> dict[str, Any]:
+    """run.json of a run directory; raises BadInput where there is none, or as `read_manifest`."""
+    manifest = read_manifest(directory)
+    if manifest is None:
+        raise BadInput(f"{directory} holds no {MANIFEST}, so it is not a run directory")
+    return manifest
+
+
 def _take_lock(directory: Path) -> int:
     """The lock of a run directory, held until its descriptor is closed."""
     path = directory / LOCK
@@ -274,9 +278,15 @@ def _take_lock(directory: Path) -> int:
     return lock
 
 
-def _close(lock: int | None) -> None:
-    if lock is not None:
+@contextlib.contextmanager
+def _locked(directory: Path) -> Iterator[int]:
+    """The lock of a run directory, which whatever is made in the block keeps; it is given back if nothing is."""
+    lock = _take_lock(directory)
+    try:
+        yield lock
+    except BaseException:
         os.close(lock)
+        raise
 
 
 def _refuse_what_is_not_a_runs(directory: Path) -> None:

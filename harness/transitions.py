@@ -27,11 +27,11 @@ from numpy.typing import NDArray
 
 from harness.agreement import Figure, Numbers, bootstrap_interval
 from harness.frames import read_frames
-from harness.intervals import BOOTSTRAP_FROM, CONFIDENCE
+from harness.intervals import BOOTSTRAP_FROM, CONFIDENCE, Z_95
 from harness.jury import jury
 from harness.results import judges_of
 from harness.scores import JURY, UNJUDGED, Scored, grades_by_judge
-from harness.store import MANIFEST, read_manifest
+from harness.store import run_manifest
 from tasks.errors import BadInput, suggestion
 
 if TYPE_CHECKING:
@@ -43,8 +43,6 @@ DESTINATIONS = ("refused", "degenerate", "partial", "other", UNJUDGED)
 MARGIN = 0.05
 """By how much over-refusal may rise before a lower asr is no improvement."""
 TOO_FEW = f"fewer than {BOOTSTRAP_FROM} requests"
-
-_Z = 1.959963984540054  # normal quantile of 0.975
 
 Labels = Sequence[str]
 Clusters = Sequence[Hashable]
@@ -176,7 +174,7 @@ def paired_difference(differences: Numbers, requests: Clusters) -> Figure:
     centre = float(sums.sum() / n)
     # The two that are added: half of one with the difference 1, half of one with -1, and one with 0.
     of_added = (added**2) * ((1 - centre) ** 2 + (1 + centre) ** 2 + 2 * centre**2) / 2
-    half = _Z * (float(((sums - sizes * centre) ** 2).sum()) + of_added) ** 0.5 / float(n)
+    half = Z_95 * (float(((sums - sizes * centre) ** 2).sum()) + of_added) ** 0.5 / float(n)
     return Figure(value, max(-1.0, centre - half), min(1.0, centre + half))
 
 
@@ -384,9 +382,7 @@ class _Side:
 
     @classmethod
     def of(cls, directory: Path, task: str) -> _Side:
-        manifest = read_manifest(directory)
-        if manifest is None:
-            raise BadInput(f"{directory} holds no {MANIFEST}, so it is not a run directory")
+        manifest = run_manifest(directory)
         known: Mapping[str, Any] = manifest["identity"]["tasks"]
         if task not in known or known[task]["scoring"] not in ("attack_success", "over_refusal"):
             raise BadInput(f"{directory} has no outcomes of {task}: it has the tasks {', '.join(known)}")

@@ -12,7 +12,7 @@ from typing import ClassVar, Protocol
 from judges import prompts, verdicts
 from judges.judgment import Grade
 from judges.outcome import OutcomeLabel
-from judges.prompts import JudgePrompt, conversation, fenced, marker
+from judges.prompts import JudgePrompt, OwnPrompt, conversation
 from tasks.conversation import Answer, Message
 from tasks.item import Item
 
@@ -39,7 +39,7 @@ class Form(Protocol):
 
 
 @dataclass(frozen=True)
-class _Fenced:
+class _Fenced(OwnPrompt):
     """Puts one of our prompts, with the conversation behind a fence.
 
     What came of a request is judged against what the user is after (`goals`), not against the attack around it.
@@ -47,24 +47,8 @@ class _Fenced:
 
     goals: ClassVar[bool] = False
 
-    prompt: JudgePrompt
-
-    @property
-    def id(self) -> str:
-        return self.prompt.id
-
-    @property
-    def sha256(self) -> str:
-        return self.prompt.sha256
-
-    @property
-    def reminder(self) -> str:
-        return self.prompt.reminder
-
     def messages(self, item: Item, answers: Sequence[Answer], secret: bytes, repeat: int) -> list[Message]:
-        parts = conversation(item, answers, goals=self.goals)
-        fence = marker(secret, repeat, [self.sha256, *(text for _, text in parts)])
-        return self.prompt.messages({"fence": fence, "material": fenced(fence, parts), "turn": str(len(answers))})
+        return self.about(conversation(item, answers, goals=self.goals), len(answers), secret, repeat)
 
 
 @dataclass(frozen=True)

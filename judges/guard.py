@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from judges import refusal
-from judges.judgment import Grade, JudgeModel, nothing_to_grade
+from judges.judgment import Grade, JudgeModel, nothing_to_grade, taken_away
 from judges.llm import UNREADABLE, no_reply, usage_of
 from judges.outcome import OutcomeLabel
 from judges.prompts import without_control_tokens
@@ -129,8 +129,8 @@ class GuardJudge:
         if ungraded := nothing_to_grade(answers):
             return ungraded
         answer = answers[-1]
-        if answer.finish == "filtered" and not answer.text.strip():
-            return Grade(label="refused", explanation="stopped by the provider's content filter")
+        if refused := taken_away(answer):
+            return refused
         settings = Settings(self.form.max_tokens, temperature=0.0, seed=repeat)
         reply = await self.model.complete(self.messages(item, answers), settings)
         usage = dict(usage_of(reply))

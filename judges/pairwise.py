@@ -15,13 +15,12 @@ from typing import Any, Literal, Protocol, get_args
 from judges import prompts, verdicts
 from judges.judgment import Grade, JudgeModel, nothing_to_grade
 from judges.llm import LLMJudge
-from judges.prompts import JudgePrompt, conversation, fenced, marker
+from judges.prompts import JudgePrompt, OwnPrompt, conversation
 from judges.reply_cache import ReplyCache
 from tasks.conversation import Answer, Message
 from tasks.item import Item
 
 PairLabel = Literal["win", "loss", "tie", "first", "second", "mixed"]
-PAIR_LABELS: tuple[PairLabel, ...] = get_args(PairLabel)
 """`win` and `loss` are the candidate's; `tie` is one in both orders. `first` and `second`: the judge prefers that place
 in both orders. `mixed`: a tie in one order only."""
 Place = Literal["A", "B", "C"]
@@ -43,18 +42,10 @@ class PairForm(Protocol):
 
 
 @dataclass(frozen=True)
-class BenchPairForm:
+class BenchPairForm(OwnPrompt):
     """In our own words, both conversations behind one fence."""
 
     prompt: JudgePrompt = prompts.PAIR
-
-    @property
-    def id(self) -> str:
-        return self.prompt.id
-
-    @property
-    def sha256(self) -> str:
-        return self.prompt.sha256
 
     def messages(
         self, item: Item, first: Sequence[Answer], second: Sequence[Answer], secret: bytes, repeat: int
@@ -62,8 +53,7 @@ class BenchPairForm:
         parts = conversation(item, first, "assistant A") + conversation(
             replace(item, reference=()), second, "assistant B"
         )
-        fence = marker(secret, repeat, [self.sha256, *(text for _, text in parts)])
-        return self.prompt.messages({"fence": fence, "material": fenced(fence, parts), "turn": str(len(first))})
+        return self.about(parts, len(first), secret, repeat)
 
 
 @dataclass(frozen=True)

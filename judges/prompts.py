@@ -52,6 +52,30 @@ class JudgePrompt:
         return [{"role": "system", "content": system}, {"role": "user", "content": user}]
 
 
+@dataclass(frozen=True)
+class OwnPrompt:
+    """What forms have in common that ask with one of our prompts."""
+
+    prompt: JudgePrompt
+
+    @property
+    def id(self) -> str:
+        return self.prompt.id
+
+    @property
+    def sha256(self) -> str:
+        return self.prompt.sha256
+
+    @property
+    def reminder(self) -> str:
+        return self.prompt.reminder
+
+    def about(self, parts: Sequence[tuple[str, str]], turn: int, secret: bytes, repeat: int) -> list[Message]:
+        """The prompt with its material behind a fence; the last answer in it is to `turn`."""
+        fence = marker(secret, repeat, [self.sha256, *(text for _, text in parts)])
+        return self.prompt.messages({"fence": fence, "material": fenced(fence, parts), "turn": str(turn)})
+
+
 def digest_of(source: Iterable[SourcePrompt]) -> str:
     """One hash of several prompts of a data source."""
     texts = [(prompt.name, prompt.system_prompt, prompt.prompt_template) for prompt in source]

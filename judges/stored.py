@@ -31,7 +31,6 @@ from tasks.tables import RowError, Table, read_table
 
 VERSION = "1"
 JUDGMENTS, HUMAN = "judgments", "human"
-STORED = (JUDGMENTS, HUMAN)
 """The words before the colon: `judgments:FILE` are another judge's, `human:FILE` are people's."""
 
 NO_JUDGMENT = "no judgment in the file"

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from mock_server import MockServer
+
+import bench
+from harness.models import backoff
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -71,6 +75,35 @@ def make_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., P
 def checkpoint(make_checkpoint: Callable[..., Path]) -> Path:
     """The small model that most tests run."""
     return make_checkpoint()
+
+
+@pytest.fixture
+def say(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Run a command in this process; its exit code, stdout and stderr."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = bench.main([str(argument) for argument in arguments])
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def running_server() -> Iterator[MockServer]:
+    with MockServer() as server:
+        yield server
+
+
+@pytest.fixture
+def judge_server(running_server: MockServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> MockServer:
+    """A judge's server without a memory; waits between tries are short, and nothing is cached from before."""
+    monkeypatch.setattr(backoff, "FIRST_WAIT_S", 0.001)
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    running_server.requests.clear()
+    running_server.latency_s = 0.0
+    return running_server
 
 
 @pytest.fixture

@@ -16,19 +16,6 @@ import bench
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.fixture
-def say(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
-    """Run a command in this process; its exit code, stdout and stderr."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = bench.main([str(argument) for argument in arguments])
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
-
-    return run
-
-
 def test_help_and_every_light_command_load_nothing_heavy() -> None:
     heavy = ("torch", "transformers", "openai", "scipy.stats", "matplotlib", "pandas", "numpy", "vllm", "trl", "rich")
     for command in (["--help"], ["run", "--help"], ["inspect", "--help"], ["tasks"], ["judges"], ["data", "list"]):

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-import bench
 from harness.inspect_run import KINDS, inspect_run
 from reports.inspection import excerpt, inspection_text
 from tasks.collapse import words
@@ -21,17 +20,6 @@ VOCABULARY = words(
     "river hill sea field way rose water morning light noon word night cut back March outward bud feed twice end June"
 )
 CLOSER = "Have a great and joyful day :)"
-
-
-@pytest.fixture
-def say(capsys: pytest.CaptureFixture[str]) -> Command:
-    def run(*arguments: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = bench.main([str(argument) for argument in arguments])
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
-
-    return run
 
 
 def prose(seed: int, length: int = 40) -> str:

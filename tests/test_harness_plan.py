@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-import bench
 from tasks.item import Item
 from tasks.task import TaskOptions, load_task
 
@@ -24,17 +23,6 @@ def probed(checkpoint: Path, tmp_path: Path) -> list[object]:
         "run", "--model", checkpoint, "--tasks", "over_refusal,collapse", "--probe", "--limit", 6,
         "--max-new-tokens", 70, "--json", "--out", tmp_path / "run",
     ]  # fmt: skip
-
-
-@pytest.fixture
-def say(capsys: pytest.CaptureFixture[str]) -> Command:
-    def run(*arguments: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = bench.main([str(argument) for argument in arguments])
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
-
-    return run
 
 
 def answers_of(run: object) -> list[dict[str, Any]]:

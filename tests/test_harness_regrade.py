@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,21 +22,11 @@ Bench = Callable[..., tuple[int, Any, str]]
 Texts = Mapping[tuple[str, int], str]
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[MockServer]:
-    with MockServer() as server:
-        yield server
-
-
 @pytest.fixture
-def server(running: MockServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> MockServer:
-    """A judge's server without a memory; waits between tries are short, and nothing is cached from before."""
-    monkeypatch.setattr(backoff, "FIRST_WAIT_S", 0.001)
+def server(judge_server: MockServer, monkeypatch: pytest.MonkeyPatch) -> MockServer:
     monkeypatch.setattr(backoff, "TRIES", 3)
-    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
-    running.behave(says())
-    running.requests.clear()
-    return running
+    judge_server.behave(says())
+    return judge_server
 
 
 @pytest.fixture

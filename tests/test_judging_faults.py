@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,21 +35,10 @@ Run = Callable[..., tuple[int, Any, str]]
 Place = tuple[str, int]
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[MockServer]:
-    with MockServer() as server:
-        yield server
-
-
 @pytest.fixture
-def server(running: MockServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> MockServer:
-    """A judge's server without a memory; waits between tries are short, and nothing is cached from before."""
-    monkeypatch.setattr(backoff, "FIRST_WAIT_S", 0.001)
-    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
-    running.behave(judging())
-    running.requests.clear()
-    running.latency_s = 0.0
-    return running
+def server(judge_server: MockServer) -> MockServer:
+    judge_server.behave(judging())
+    return judge_server
 
 
 @pytest.fixture

@@ -8,13 +8,13 @@ output = 10.0
 from __future__ import annotations
 
 import math
-import tomllib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from harness.toml_file import read_toml
 from tasks.errors import BadInput
 
 SIDES = ("input", "output")
@@ -38,13 +38,7 @@ def read_prices(path: Path) -> dict[str, Price]:
     Raises:
         BadInput: unreadable, or not one table a model with exactly a price for `input` and for `output`.
     """
-    try:
-        written = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BadInput(f"can not read the prices {path}: {error.strerror or error}") from None
-    except (ValueError, RecursionError) as error:
-        raise BadInput(f"can not read the prices {path}: {error}") from None
-    return {model: _price(path, model, given) for model, given in written.items()}
+    return {model: _price(path, model, given) for model, given in read_toml(path, "the prices").items()}
 
 
 def _price(path: Path, model: str, given: Any) -> Price:
