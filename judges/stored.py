@@ -13,7 +13,6 @@ FastChat's layout is that of its llm_judge/common.py (`play_a_match_single`). Of
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,6 +23,7 @@ from typing import Any, Literal, NamedTuple, TypeGuard
 from judges.judgment import Grade, nothing_to_grade
 from judges.outcome import OUTCOMES
 from tasks.conversation import Answer
+from tasks.downloads import sha256_of
 from tasks.errors import BadInput, suggestion
 from tasks.item import Item, id_in, text_in
 from tasks.paths import user_path
@@ -142,7 +142,7 @@ def read_judgments(path: Path, model: str | None = None, *, human: bool = False)
     return StoredJudge(
         name=HUMAN if human and not judge else f"{JUDGMENTS}:{judge or path.stem}",
         gives=layout.gives,
-        sha256=_sha256(path),
+        sha256=sha256_of(path),
         model=chosen,
         verdicts=verdicts,
         superseded=len(rows) - len(verdicts),
@@ -191,11 +191,6 @@ def _one_judge(path: Path, judges: Iterable[str]) -> str:
     if others:
         raise BadInput(f"{path} mixes the judgments of {first} and {' and '.join(others)}: keep one judge a file")
     return first
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 # --- layouts ---

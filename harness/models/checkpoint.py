@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tasks.downloads import sha256_of
 from tasks.errors import BadInput
 from tasks.paths import user_path
 
@@ -59,8 +60,7 @@ class Checkpoint:
         for folder in filter(None, (self.folder, self.adapter)):
             found = {path for pattern in DECIDES_ANSWERS for path in folder.glob(pattern)}
             for path in sorted(found):
-                with path.open("rb") as file:
-                    digest.update(f"{path.name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+                digest.update(f"{path.name}\0{sha256_of(path)}\n".encode())
         return digest.hexdigest()
 
 

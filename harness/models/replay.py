@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tasks.conversation import Completion, Message, Settings
+from tasks.downloads import sha256_of
 from tasks.errors import BadInput
 
 ANSWERS_BACKEND = "answers"
@@ -23,8 +23,7 @@ class ReplayModel:
         self.name = path.stem
         self._path = path
         try:
-            with path.open("rb") as file:
-                self._sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            self._sha256 = sha256_of(path)
         except OSError as error:
             raise BadInput(f"can not read the answers file {path}: {error.strerror or error}") from None
 

@@ -53,7 +53,7 @@ def ead(docs: Iterable[Tokens], n: int, vocabulary: int = VOCABULARY) -> float:
 
     U distinct ones among C n-grams over what C draws from V equally likely ones would give. Range [0, about V / C at
     most, near 1]; 0.0 where no text has n tokens. `vocabulary` is V. O(all tokens). Moves less with the size of the set
-    than distinct-n does, not not at all.
+    than distinct-n does, but it moves.
     """
     grams = _counted(docs, n)
     expected = -vocabulary * math.expm1(grams.total() * math.log1p(-1 / vocabulary)) if grams else 0.0
