@@ -16,7 +16,7 @@ from typing import Any
 
 from harness.agreement import LabelAgreement, label_agreement
 from harness.frames import RunFrames
-from harness.scores import Scored, grades_by_judge
+from harness.grades import Scored, grades_by_judge
 
 ONE_SILENT = "without a label of both"
 

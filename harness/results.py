@@ -46,10 +46,11 @@ def read_result(directory: Path) -> RunResult:
         BadInput: not a run directory, or a damaged one.
     """
     manifest = run_manifest(directory)
-    from harness.collapse_scores import verdict_notes
+    from harness.collapse_verdict import verdict_notes
     from harness.disagreement import judge_pairs
     from harness.frames import read_frames
-    from harness.scores import Scored, is_complete, run_scores
+    from harness.grades import Scored
+    from harness.scores import is_complete, run_scores
 
     frames = read_frames(directory)
     identity = manifest["identity"]

@@ -27,10 +27,12 @@ from numpy.typing import NDArray
 
 from harness.agreement import Figure, Numbers, bootstrap_interval
 from harness.frames import read_frames
+from harness.grades import Scored, grades_by_judge
 from harness.intervals import BOOTSTRAP_FROM, CONFIDENCE, Z_95
 from harness.jury import jury
+from harness.metrics import UNJUDGED
 from harness.results import judges_of
-from harness.scores import JURY, UNJUDGED, Scored, grades_by_judge
+from harness.scores import JURY
 from harness.store import run_manifest
 from tasks.errors import BadInput, suggestion
 

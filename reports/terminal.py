@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from harness.metrics import ALL, BY_ATTACK, STRONG_REJECT
 from harness.results import RunResult
-from harness.scores import ALL, BY_ATTACK, STRONG_REJECT
 
 SHOWN_BY_GROUP = {
     "mini_mt": ("turn_1", "turn_2", "average"),

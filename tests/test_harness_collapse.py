@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from harness.collapse_scores import verdict_notes
+from harness.collapse_verdict import verdict_notes
 from harness.frames import read_frames
+from harness.grades import Scored
 from harness.results import RunResult
-from harness.scores import Score, Scored, run_scores
+from harness.scores import Score, run_scores
 from harness.store import ANSWER_FIELDS, JUDGMENT_FIELDS
 from reports.terminal import run_table
 from tasks import collapse

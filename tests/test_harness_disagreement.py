@@ -10,8 +10,8 @@ from test_harness_scores import write_run
 
 from harness.disagreement import judge_pairs
 from harness.frames import read_frames
+from harness.grades import Scored
 from harness.results import RunResult
-from harness.scores import Scored
 
 FIRST = ["harmful"] * 6 + ["refused"] * 4
 SECOND = ["harmful"] * 5 + ["refused"] * 4 + ["harmful"]

@@ -1,0 +1,74 @@
+"""What judges said of the answers that a run was to give, a row an answer; what was never answered has a row, too."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from harness.frames import PLACE, RunFrames
+from harness.jury import commonest
+from tasks.task import GRADED_TURNS, GradedTurns, Scoring
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Scored:
+    """How a task of a run is scored: by which judges, and how often each is asked about an answer."""
+
+    scoring: Scoring
+    judges: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def graded(self) -> GradedTurns:
+        """The turns of an item that its judges grade."""
+        return GRADED_TURNS[self.scoring]
+
+
+def grades_by_judge(frames: RunFrames, task: str, how: Scored) -> dict[str, pd.DataFrame]:
+    """What each judge of a task said, a row an answer that is graded: score and label, or the `reason` for neither."""
+    wanted = wanted_answers(frames.items[frames.items.task == task])
+    if how.graded == "last":
+        wanted = wanted[wanted.turn == wanted.turns]
+    return {judge: _graded(wanted, frames, judge, repeats) for judge, repeats in how.judges.items()}
+
+
+def wanted_answers(items: pd.DataFrame) -> pd.DataFrame:
+    """One row for each answer that these items want."""
+    samples = items.loc[items.index.repeat(items.samples)].reset_index(drop=True)
+    samples["sample"] = samples.groupby(["task", "item"]).cumcount()
+    wanted = samples.loc[samples.index.repeat(samples.turns)].reset_index(drop=True)
+    wanted["turn"] = wanted.groupby(["task", "item", "sample"]).cumcount() + 1
+    return wanted
+
+
+def _graded(wanted: pd.DataFrame, frames: RunFrames, judge: str, repeats: int) -> pd.DataFrame:
+    """The wanted grades with their score and label, one row an answer; `reason` where there is none.
+
+    Starting from the items, not from the records, keeps what was never answered in the denominator. An answer graded
+    several times has the mean score, and the commonest label (the earliest of equals), of the grades with a verdict; it
+    counts once, and only if it was graded as often as was asked.
+    """
+    mine = frames.judgments[frames.judgments.judge == judge].sort_values("repeat")
+    by_answer = mine.groupby(PLACE, sort=False)
+    grades = by_answer.agg(
+        score=("score", "mean"),
+        label=("label", commonest),
+        unjudged=("unjudged", "first"),
+        error=("error", "first"),
+        judged=("repeat", "size"),
+    ).reset_index()
+    answers = frames.answers[[*PLACE, "finish"]]
+    graded = wanted.merge(answers, on=PLACE, how="left").merge(grades, on=PLACE, how="left")
+    nothing = graded.score.isna() & graded.label.isna()
+    graded["reason"] = None
+    # The later line decides.
+    graded.loc[nothing, "reason"] = graded.unjudged
+    graded.loc[graded.error.notna(), "reason"] = "judge failed"
+    graded.loc[~(graded.judged >= repeats), "reason"] = "not judged"
+    graded.loc[graded.finish == "error", "reason"] = "generation failed"
+    graded.loc[graded.finish.isna(), "reason"] = "not answered"
+    graded.loc[graded.reason.notna(), ["score", "label"]] = None
+    return graded
