@@ -35,6 +35,23 @@ def grades_by_judge(frames: RunFrames, task: str, how: Scored) -> dict[str, pd.D
     return {judge: _graded(wanted, frames, judge, repeats) for judge, repeats in how.judges.items()}
 
 
+def is_complete(frames: RunFrames, tasks: Mapping[str, Scored]) -> bool:
+    """Whether the records hold every answer and every judgment that these items want."""
+    items = frames.items
+    if (items.samples * items.turns).sum() > (frames.answers.finish != "error").sum():
+        return False
+    done = frames.judgments[frames.judgments.error.isna()]
+    judged = done.groupby(["task", "judge"]).size()
+    for task, how in tasks.items():
+        if how.graded == "none":
+            continue
+        mine = items[items.task == task]
+        answers = (mine.samples * mine.turns if how.graded == "every" else mine.samples).sum()
+        if any(answers * repeats > judged.get((task, judge), 0) for judge, repeats in how.judges.items()):
+            return False
+    return True
+
+
 def wanted_answers(items: pd.DataFrame) -> pd.DataFrame:
     """One row for each answer that these items want."""
     samples = items.loc[items.index.repeat(items.samples)].reset_index(drop=True)

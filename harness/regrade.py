@@ -19,9 +19,10 @@ from harness.judging import JudgeModels, judge_models
 from harness.plan import refuse_idle_judge_flags
 from harness.printing import say, say_nothing
 from harness.records import read_records
-from harness.results import RunResult, judges_of, read_result
+from harness.results import RunResult, read_result
 from harness.sitting import Sitting, recorded, work
 from harness.store import ITEM_FIELDS, ITEMS, JUDGES_ADDED, MANIFEST, SCORES, RunStore, differences, run_manifest
+from harness.stored_run import judges_of
 from judges.catalogue import JUDGES, Grading, Protocol, known_judge, open_judges
 from judges.judgment import Judge
 from tasks.errors import BadInput

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.models.replay import ANSWERS_BACKEND
-from harness.store import JUDGES_ADDED, SCHEMA_VERSION, run_manifest
+from harness.store import SCHEMA_VERSION
+from harness.stored_run import JudgeOfRun, open_run
 from tasks.task import known_kind
 
 
@@ -45,50 +45,20 @@ def read_result(directory: Path) -> RunResult:
     Raises:
         BadInput: not a run directory, or a damaged one.
     """
-    manifest = run_manifest(directory)
     from harness.collapse_verdict import verdict_notes
     from harness.disagreement import judge_pairs
-    from harness.frames import read_frames
-    from harness.grades import Scored
-    from harness.scores import is_complete, run_scores
+    from harness.scores import run_scores
 
-    frames = read_frames(directory)
-    identity = manifest["identity"]
-    judges = judges_of(manifest)
-    tasks = {
-        name: Scored(task["scoring"], {judge: how.repeats for judge, how in judges.get(name, {}).items()})
-        for name, task in identity["tasks"].items()
-    }
-    stored_answers = identity["model"]["backend"] == ANSWERS_BACKEND
-    found = run_scores(frames, tasks, same_answers=stored_answers)
+    run = open_run(directory)
+    found = run_scores(run.frames, run.tasks, same_answers=run.same_answers)
     scores = [asdict(score) for score in found]
-    asked = sum(task.get("items", 0) for task in identity["tasks"].values())
-    complete = len(frames.items) == asked and is_complete(frames, tasks)
-    status = "complete" if complete else "incomplete"
-    notes = [*departures(identity["tasks"]), *_prompts_used(judges), *_requests_made(manifest["sittings"])]
+    status = "complete" if run.is_complete else "incomplete"
+    notes = [
+        *departures(run.described_tasks), *_prompts_used(run.judges), *_requests_made(run.manifest["sittings"])
+    ]  # fmt: skip
     notes += verdict_notes(found)
-    agreement = [pair.as_json() for pair in judge_pairs(frames, tasks)]
+    agreement = [pair.as_json() for pair in judge_pairs(run.frames, run.tasks)]
     return RunResult(directory, status, scores, notes, agreement=agreement)
-
-
-@dataclass(frozen=True)
-class JudgeOfRun:
-    """How a judge graded a task of a run: how often each answer, and its description."""
-
-    repeats: int
-    described: Mapping[str, Any]
-
-
-def judges_of(manifest: Mapping[str, Any]) -> dict[str, dict[str, JudgeOfRun]]:
-    """The judges of each task: those the run was made with, then those that graded it later."""
-    identity = manifest["identity"]
-    judges = {
-        task: {name: JudgeOfRun(identity["judge_repeats"], described) for name, described in by.items()}
-        for task, by in identity["judges"].items()
-    }
-    for task, by in manifest.get(JUDGES_ADDED, {}).items():
-        judges.setdefault(task, {}).update({name: JudgeOfRun(**how) for name, how in by.items()})
-    return judges
 
 
 def _prompts_used(judges: Mapping[str, Mapping[str, JudgeOfRun]]) -> list[str]:

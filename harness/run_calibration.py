@@ -26,7 +26,6 @@ from harness.config import JUDGE_FLAGS, judge_config
 from harness.metrics import RATING_SCALE
 from harness.prediction_powered import PredictionPowered, prediction_powered
 from harness.records import read_records
-from harness.results import judges_of
 from harness.store import (
     ANSWER_FIELDS,
     ITEM_FIELDS,
@@ -36,6 +35,7 @@ from harness.store import (
     SCHEMA_VERSION,
     run_manifest,
 )
+from harness.stored_run import judges_of
 from judges.judgment import Grade
 from judges.stored import OTHER_ANSWER, StoredJudge, Verdict, read_judgments
 from tasks.errors import BadInput, suggestion

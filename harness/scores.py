@@ -86,23 +86,6 @@ def run_scores(frames: RunFrames, tasks: Mapping[str, Scored], *, same_answers: 
     return scores
 
 
-def is_complete(frames: RunFrames, tasks: Mapping[str, Scored]) -> bool:
-    """Whether the records hold every answer and every judgment that these items want."""
-    items = frames.items
-    if (items.samples * items.turns).sum() > (frames.answers.finish != "error").sum():
-        return False
-    done = frames.judgments[frames.judgments.error.isna()]
-    judged = done.groupby(["task", "judge"]).size()
-    for task, how in tasks.items():
-        if how.graded == "none":
-            continue
-        mine = items[items.task == task]
-        answers = (mine.samples * mine.turns if how.graded == "every" else mine.samples).sum()
-        if any(answers * repeats > judged.get((task, judge), 0) for judge, repeats in how.judges.items()):
-            return False
-    return True
-
-
 def _repeats(frames: RunFrames, task: str, judge: str) -> pd.DataFrame:
     """All grades of one judge, one row a repeat."""
     judgments = frames.judgments

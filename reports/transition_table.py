@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness.transitions import Attribution, Transitions, points
 from reports.terminal import NARROWEST
+from reports.transitions import Attribution, Transitions, points
 
 MARKS = {True: "yes", False: "no", None: "open"}
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from harness.frames import read_frames
-from harness.grades import Scored
+from harness.grades import Scored, is_complete
 from harness.intervals import mean_interval, wilson
-from harness.scores import Score, is_complete, run_scores
+from harness.scores import Score, run_scores
 
 Row = dict[str, Any]
 LOOP = "Have a great day! :) " * 60

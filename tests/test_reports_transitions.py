@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from harness.agreement import Figure
-from harness.transitions import (
+from reports.transition_table import transition_text
+from reports.transitions import (
     STATES,
     Pairs,
     Transitions,
@@ -28,7 +29,6 @@ from harness.transitions import (
     transitions,
     verdict,
 )
-from reports.transition_table import transition_text
 from tasks.errors import BadInput
 
 PAIRS = st.lists(st.tuples(st.sampled_from(STATES), st.sampled_from(STATES)), max_size=60)

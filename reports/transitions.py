@@ -31,9 +31,9 @@ from harness.grades import Scored, grades_by_judge
 from harness.intervals import BOOTSTRAP_FROM, CONFIDENCE, Z_95
 from harness.jury import jury
 from harness.metrics import UNJUDGED
-from harness.results import judges_of
 from harness.scores import JURY
 from harness.store import run_manifest
+from harness.stored_run import judges_of
 from tasks.errors import BadInput, suggestion
 
 if TYPE_CHECKING:
