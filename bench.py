@@ -10,7 +10,7 @@ import contextlib
 import json
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,18 +23,18 @@ ROOMS = ("tasks", "judges", "harness", "training", "reports")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code: 0 done, 2 usage or bad input, 4 the run is incomplete."""
-    arguments = _parser().parse_args(argv)
     if intruder := _intruder():
         print(f"bench: {intruder}", file=sys.stderr)
         return 2
+    from harness.command_line import parser
     from harness.printing import say
     from tasks.errors import BenchError
 
     with contextlib.suppress(ValueError):  # only a main thread may say what a signal does
         signal.signal(signal.SIGTERM, signal.default_int_handler)
+    arguments = parser().parse_args(argv)
     try:
-        code: int = arguments.command(arguments)
-        return code
+        return COMMANDS[arguments.command](arguments)
     except BenchError as error:
         if arguments.debug:
             raise
@@ -86,6 +86,52 @@ def _show(arguments: argparse.Namespace) -> int:
     from tasks.paths import user_path
 
     return _print_result(read_result(user_path(arguments.run)), arguments)
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    from harness.printing import print_line
+    from harness.stored_run import open_run
+    from reports.comparison import Choice, compare, one_baseline
+    from tasks.paths import user_path
+
+    baseline, candidates = one_baseline([user_path(run) for run in arguments.runs], arguments.baseline)
+    metrics = [name.strip() for given in arguments.metrics or () for name in given.split(",") if name.strip()]
+    choice = Choice(
+        metrics=metrics, judge=arguments.judge, correction=arguments.correction, force=arguments.force,
+        groups=arguments.groups or arguments.json,
+    )  # fmt: skip
+    found = compare(open_run(baseline), [open_run(run) for run in candidates], choice)
+    if arguments.json:
+        print_line(json.dumps({"schema_version": 1, **found.as_json()}), sys.stdout)
+    else:
+        from reports.comparison_table import comparison_text
+
+        print_line(comparison_text(found), sys.stdout)
+    return 0 if found.rows else 2
+
+
+def _gate(arguments: argparse.Namespace) -> int:
+    from harness.printing import print_line, say
+    from reports.gate.door import check, publish
+    from tasks.paths import user_path
+
+    found = check(
+        user_path(arguments.run),
+        user_path(arguments.baseline) if arguments.baseline else None,
+        user_path(arguments.policy) if arguments.policy else None,
+        arguments.baseline_sha256,
+    )
+    for line in publish(found, arguments.junit, arguments.markdown, arguments.inconclusive):
+        say(line)
+    if arguments.json:
+        from reports.gate.outputs import as_json
+
+        print_line(json.dumps(as_json(found)), sys.stdout)
+    else:
+        from reports.gate.words import gate_text
+
+        print_line(gate_text(found), sys.stdout)
+    return found.exit_code(arguments.inconclusive)
 
 
 def _inspect(arguments: argparse.Namespace) -> int:
@@ -191,190 +237,10 @@ def _list(arguments: argparse.Namespace, rows: list[dict[str, str | None]]) -> i
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="bench",
-        description="Tells, with error bars, whether a fine-tuned chat model became safer, less helpful or collapsed.",
-        epilog="example: bench run --model smollm2        (no GPU, key or hub needed; the model comes from PyPI)",
-    )
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--json", action="store_true", help="print one JSON object on stdout and nothing else there")
-    common.add_argument("--debug", action="store_true", help="show the traceback of an error")
-
-    command = commands.add_parser(
-        "run", parents=[common], help="answers, judgments and scores of one model",
-        description="Evaluate a model; on an existing run directory, do what is missing.",
-        epilog="example: bench run --model ckpt/dpo-cai --tasks asr,over_refusal --out runs/dpo",
-    )  # fmt: skip
-    command.set_defaults(command=_run)
-    add = command.add_argument
-    add("--model", metavar="M", help="checkpoint or adapter folder, hub id, openai:NAME, answers:FILE, or smollm2")
-    add("--backend", metavar="B", help="what runs the model: hf (default)")
-    add("--tasks", metavar="A,B", help="mini_mt, asr, over_refusal, collapse (default: these four), mt_bench")
-    add(
-        "--data",
-        metavar="[TASK=]SET",
-        action="append",
-        help="items from a file or folder, or a pulled set by its name (bench data list), instead of the embedded set",
-    )
-    add("--columns", metavar="A=B,…", help="columns of an answers file: prompt=…,response=…,label=…,id=…,category=…")
-    add("--base-url", metavar="U", help="server of an openai: model (default: OPENAI_BASE_URL, or the official API)")
-    add("--samples", metavar="K", type=int, help="answers to every prompt (default 1)")
-    add(
-        "--attacks",
-        metavar="A,B+C",
-        help="ways to put each request of asr: none, prefix_injection, refusal_suppression, roleplay, many_shot, "
-        "base64, leetspeak, template:FILE (text with {prompt}), all; B+C is C around B",
-    )
-    add(
-        "--probe",
-        action="store_true",
-        default=None,
-        help="ask long-form prompts, too, some of them four times, for collapse to measure",
-    )
-    add("--limit", metavar="N", type=int, help="at most N items a task, spread evenly over its file")
-    add("--max-new-tokens", metavar="N", type=int, help="cap on every answer, instead of the task's own")
-    add("--seed", metavar="S", type=int, help="of sampled answers (default 0)")
-    add("--chat-template", metavar="FILE", help="Jinja template for a checkpoint that has none")
-    add("--executor", metavar="E", help="local (default)")
-    add("--include", metavar="DIR", action="append", help=argparse.SUPPRESS)
-    add("--out", metavar="DIR", help="the run directory (default: runs/MODEL-HASH)")
-    add("--config", metavar="FILE", help="TOML with these same keys; flags win")
-    add("--quiet", action="store_true", help="no progress and no table")
-    _add_judge_flags(command)
-
-    command = commands.add_parser(
-        "judge", parents=[common], help="grade a run's stored answers again, or with more judges",
-        description="Grade what a run has stored; nothing is generated and no answer is touched.",
-        epilog="example: bench judge runs/dpo --judge openai:gpt-4o --judge-repeats 3",
-    )  # fmt: skip
-    command.set_defaults(command=_judge)
-    add = command.add_argument
-    add("run", metavar="RUN")
-    add("--against", metavar="RUN0", help="compare with this run's answers instead, pair by pair in both orders")
-    add("--data", metavar="PATH", help="where the judge prompts lie, if not where the questions came from")
-    add("--quiet", action="store_true", help="no progress and no table")
-    _add_judge_flags(command)
-
-    command = commands.add_parser(
-        "show", parents=[common], help="the scores of a run directory", epilog="example: bench show runs/demo"
-    )
-    command.set_defaults(command=_show, quiet=False)
-    command.add_argument("run", metavar="RUN")
-
-    command = commands.add_parser(
-        "inspect", parents=[common], help="the worst answers of a run, and what answers have in common",
-        description="List the worst answers of each kind of collapse with the evidence, and shared boilerplate.",
-        epilog="example: bench inspect runs/demo --kind loop,boilerplate --top 5",
-    )  # fmt: skip
-    command.set_defaults(command=_inspect)
-    add = command.add_argument
-    add("run", metavar="RUN")
-    add(
-        "--kind",
-        metavar="K,…",
-        action="append",
-        help="loop, rep, empty, unreadable, truncated, boilerplate, refused, unjudged (default: all)",
-    )
-    add("--top", metavar="N", type=int, default=3, help="so many of each kind (default 3)")
-    add("--task", metavar="T", help="answers to this task alone")
-    add("--show-harmful", action="store_true", help="print answers to harmful requests, too")
-
-    command = commands.add_parser(
-        "data", help="published data sets: what there is, and getting it", epilog="example: bench data pull harmbench"
-    )
-    data = command.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    command = data.add_parser(
-        "list", parents=[common], help="the sets there are, and where they lie", epilog="example: bench data list"
-    )
-    command.set_defaults(command=_data, names=[])
-    command = data.add_parser(
-        "pull",
-        parents=[common],
-        help="fetch sets, once",
-        epilog="example: bench data pull harmbench && bench run --model smollm2 --tasks asr --data asr=harmbench",
-    )
-    command.set_defaults(command=_data)
-    command.add_argument("names", metavar="NAME", nargs="+")
-
-    command = commands.add_parser(
-        "export", parents=[common], help="a run's answers and ratings as files of another tool",
-        epilog="example: bench export runs/demo --format fastchat --out data/mt_bench",
-    )  # fmt: skip
-    command.set_defaults(command=_export)
-    command.add_argument("run", metavar="RUN")
-    command.add_argument("--format", choices=["fastchat"], default="fastchat", help="fastchat (default)")
-    command.add_argument("--out", metavar="DIR", required=True, help="where model_answer/ and model_judgment/ go")
-    command.add_argument("--task", metavar="T", help="the task with ratings, where the run has several")
-
-    command = commands.add_parser(
-        "calibrate", parents=[common], help="how far a judge can be trusted, against human labels",
-        description="Compare a judge with people on a labelled file, or correct a run's figure by some human labels.",
-        epilog="example: bench calibrate --judge refusal --labels xstest_completions.csv "
-        "--columns response=completion,label=final_label --map 2_full_refusal=refused,1_full_compliance=complied",
-    )  # fmt: skip
-    command.set_defaults(command=_calibrate)
-    add = command.add_argument
-    add("--labels", metavar="FILE", required=True, help="prompts, replies and labels; with --run: item, label or score")
-    add("--columns", metavar="A=B,…", help="columns of the file: prompt=…,response=…,label=…,id=…,category=…")
-    add("--map", metavar="A=B,…", help="labels as outcomes: A=refused,B=complied or A=harmful,B=not_harmful, …")
-    add("--task", metavar="T", help="what the judge grades (default: asr, and over_refusal for safe prompts)")
-    add("--run", metavar="RUN", help="a run directory: correct a figure of it by the labels")
-    add("--metric", metavar="M", help="with --run: the figure (default: asr, over_refusal, or the mean rating)")
-    _add_judge_flags(command)
-
-    for name, function, about in (("tasks", _tasks, "what can be asked"), ("judges", _judges, "who can grade")):
-        command = commands.add_parser(name, parents=[common], help=about, epilog=f"example: bench {name}")
-        command.set_defaults(command=function, what=name)
-    return parser
-
-
-def _add_judge_flags(command: argparse.ArgumentParser) -> None:
-    """The flags of every command that grades."""
-    group = command.add_argument_group("judges")
-    add = group.add_argument
-    add("--judge", metavar="J", action="append", help="who grades (bench judges lists them); several make a jury")
-    add("--judge-repeats", metavar="K", type=int, help="grade every answer K times, which shows the judge's own noise")
-    add(
-        "--judge-base-url",
-        metavar="U",
-        help="server of an openai: judge (default: OPENAI_BASE_URL, else the official API)",
-    )
-    add(
-        "--judge-by",
-        metavar="text|logprobs",
-        help="read a local judge's verdict, or the rating it expects (default text)",
-    )
-    add(
-        "--harm-form",
-        metavar="F",
-        help="how a chat model grades answers to harmful requests: outcome (default; one word), strongreject (a score "
-        "from 0 to 1, too), yes_no",
-    )
-    add(
-        "--guard-prompt",
-        metavar="[FORMAT=]FILE",
-        action="append",
-        help="the prompt of a guard: judge of the format harmbench or wildguard: text with {prompt} and {response}, or "
-        "its authors' Python file",
-    )
-    add(
-        "--protocol",
-        metavar="bench|fastchat",
-        help="judge prompts: ours, or those that came with the data (default, if any)",
-    )
-    add("--concurrency", metavar="N", type=int, help="requests in flight at each server (default 16)")
-    add("--timeout", metavar="S", type=float, help="seconds one request may take (default 600)")
-    add("--prices", metavar="FILE", help="TOML with dollars per million tokens, for the cost of a run")
-    add(
-        "--no-cache",
-        dest="cache",
-        action="store_false",
-        default=None,
-        help="ask judges anew, whatever they said before",
-    )
-
+COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
+    "run": _run, "judge": _judge, "show": _show, "compare": _compare, "gate": _gate, "inspect": _inspect, "data": _data,
+    "export": _export, "calibrate": _calibrate, "tasks": _tasks, "judges": _judges,
+}  # fmt: skip
 
 if __name__ == "__main__":
     sys.exit(main())

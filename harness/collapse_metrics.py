@@ -39,6 +39,12 @@ OF_THE_SET: Mapping[str, Callable[[Sequence[str], Sequence[Sequence[str]]], floa
     "self_bleu": lambda _, docs: collapse.self_bleu(docs),
     "vendi": lambda _, docs: collapse.vendi_score(collapse.ngram_vectors(docs)),
 }
+SHARED = (
+    "duplicates", "near_duplicates", "commonest_answer", "boilerplate_opener", "boilerplate_closer", "boilerplate",
+)  # fmt: skip
+OF_SAMPLES = ("sample_diversity", "sample_distinct_2")
+TEXT_METRICS = (*RATES, "truncated", "no_eos", *MEANS, *OF_THE_MODEL, *SHARED, *OF_SAMPLES)
+"""Every metric that `text_metrics` can give."""
 REFUSALS = "refusals"
 
 SetFigure = tuple[str, Rate, Mapping[str, int]]
@@ -152,7 +158,7 @@ def _of_samples(texts: pd.DataFrame, missing: Mapping[str, int]) -> Iterator[Met
     columns = ["task", "item", "sample", "turn", "request", "sample_diversity", "sample_distinct_2"]
     prompts = pd.DataFrame(rows, columns=columns)
     left_out = {**missing, **({"only one sample": alone} if alone else {})}
-    for name in ("sample_diversity", "sample_distinct_2"):
+    for name in OF_SAMPLES:
         yield Metric(name, prompts, prompts[name].to_numpy(dtype=np.float64), False, (0.0, 1.0), left_out)
 
 

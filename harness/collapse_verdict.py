@@ -46,24 +46,25 @@ def verdict_notes(scores: Sequence[HasFigure]) -> list[str]:
 
 def model_verdict(scores: Sequence[HasFigure]) -> verdict.ModelVerdict:
     """The verdict on one run alone, from its collapse scores over all answers."""
-    found = {
-        score.metric: verdict.Figure(
-            None if isinstance(score.value, str) else score.value, score.low, score.high, score.n
-        )
-        for score in scores
-    }
+    found = {score.metric: _figure(score) for score in scores}
+    return verdict.judge_model([verdict.judge_loops(found["degenerate"]), boilerplate(scores)])
+
+
+def boilerplate(scores: Sequence[HasFigure]) -> verdict.Finding:
+    """What different prompts have in common, from the collapse scores over all answers of a run."""
+    found = {score.metric: _figure(score) for score in scores}
     # The healthy band is that of the whole budget; smaller sets lie elsewhere.
     full = found["bigram_entropy"].n == BUDGET_TEXTS
-    return verdict.judge_model(
-        [
-            verdict.judge_loops(found["degenerate"]),
-            verdict.judge_boilerplate(
-                found["boilerplate"],
-                found["commonest_answer"],
-                found["boilerplate_closer"],
-                found["boilerplate_opener"],
-                found["corpus_compression"] if full else None,
-                found["bigram_entropy"] if full else None,
-            ),
-        ]
+    return verdict.judge_boilerplate(
+        found["boilerplate"],
+        found["commonest_answer"],
+        found["boilerplate_closer"],
+        found["boilerplate_opener"],
+        found["corpus_compression"] if full else None,
+        found["bigram_entropy"] if full else None,
     )
+
+
+def _figure(score: HasFigure) -> verdict.Figure:
+    value = None if isinstance(score.value, str) else score.value
+    return verdict.Figure(value, score.low, score.high, score.n)

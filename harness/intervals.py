@@ -56,27 +56,30 @@ def mean_interval(by_item: Values, scale: tuple[float, float] | None = None, see
 
 
 def rate_interval(hits: Values, items: NDArray[np.integer[Any]]) -> Interval:
-    """Interval of a rate: Wilson's, on the effective number of answers.
+    """Interval of a rate: Wilson's, on the effective number of answers. None without answers.
 
-    `hits` holds 0 or 1 an answer, `items` the item it belongs to. Where every item has one answer this is the plain
-    Wilson interval. Several answers of one item are worth less than as many items: n is divided by the design effect
-    (variance of the rate with items as clusters over its binomial variance, at least 1; Korn and Graubard 1998). With
-    no hit, or hits only, the design effect can not be estimated, and n is the number of items. None without answers.
+    `hits` holds 0 or 1 an answer, `items` the item it belongs to.
     """
-    n = len(hits)
-    if not n:
-        return None
-    rate = float(hits.mean())
+    return wilson(float(hits.mean()), effective_n(hits, items)) if len(hits) else None
+
+
+def effective_n(hits: Values, items: NDArray[np.integer[Any]]) -> float:
+    """How many independent answers these are worth.
+
+    Where every item has one answer, that many. Several answers of one item are worth less than as many items: n is
+    divided by the design effect (variance of the rate with items as clusters over its binomial variance, at least 1;
+    Korn and Graubard 1998). With no hit, or hits only, the design effect can not be estimated: the number of items.
+    """
+    n, rate = len(hits), float(hits.mean())
     _, cluster = np.unique(items, return_inverse=True)
     clusters = int(cluster.max()) + 1
     if clusters == n:
-        return wilson(rate, n)
+        return n
     if rate in (0.0, 1.0) or clusters < 2:
-        return wilson(rate, clusters)
+        return clusters
     residual_sums = np.bincount(cluster, weights=hits - rate)
     variance = clusters / (clusters - 1) * float((residual_sums**2).sum()) / n**2
-    design_effect = max(1.0, variance / (rate * (1 - rate) / n))
-    return wilson(rate, n / design_effect)
+    return n / max(1.0, variance / (rate * (1 - rate) / n))
 
 
 def wilson(rate: float, n: float) -> tuple[float, float]:

@@ -122,3 +122,21 @@ METRICS: Mapping[Scoring, Callable[[pd.DataFrame], Iterator[Metric]]] = {
     "over_refusal": _over_refusal,
     "pairs": _pairs,
 }
+
+
+def every_metric() -> frozenset[str]:
+    """Every name that a metric can have, as METRIC and as TASK.METRIC."""
+    from harness.collapse_metrics import TEXT_METRICS
+    from tasks.task import KINDS
+
+    names: Mapping[Scoring, tuple[str, ...]] = {
+        "ratings": ("turn_1", "turn_2", "average"),
+        "attack_success": (
+            "asr", "asr_lenient", "asr_coherent", "refusal", "degenerate", UNJUDGED, "asr_low", "asr_high", "asr_any",
+            STRONG_REJECT,
+        ),
+        "over_refusal": ("over_refusal", "degenerate", UNJUDGED),
+        "texts": TEXT_METRICS,
+    }  # fmt: skip
+    of_tasks = {(kind.name, metric) for kind in KINDS.values() for metric in names.get(kind.scoring, ())}
+    return frozenset(name for task, metric in of_tasks for name in (metric, f"{task}.{metric}"))

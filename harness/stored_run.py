@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +13,8 @@ from typing import Any
 from harness.frames import RunFrames, read_frames
 from harness.grades import Scored, is_complete
 from harness.models.replay import ANSWERS_BACKEND
-from harness.store import JUDGES_ADDED, run_manifest
+from harness.store import ITEMS, JUDGES_ADDED, RECORDS, run_manifest
+from tasks.downloads import sha256_of
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,17 @@ class StoredRun:
         """Whether its records hold every item, answer and judgment that it was to have."""
         asked = sum(task.get("items", 0) for task in self.described_tasks.values())
         return len(self.frames.items) == asked and is_complete(self.frames, self.tasks)
+
+    def records_sha256(self) -> str:
+        """A hash of everything that a comparison with this run rests on: its records, its identity, its judges.
+
+        It changes when a judge is added or a failed answer is tried again, and with nothing else that is done to a run.
+        """
+        decisive = [self.manifest["identity"], self.manifest["model"], self.manifest.get(JUDGES_ADDED, {})]
+        digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode())
+        for name in (ITEMS, *RECORDS):
+            digest.update(f"\n{name} {sha256_of(self.directory / name)}".encode())
+        return digest.hexdigest()
 
 
 def open_run(directory: Path) -> StoredRun:

@@ -11,12 +11,13 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Literal
 
 from harness.frames import RunFrames
 from harness.records import read_records
 from harness.store import ITEM_FIELDS, ITEMS, differences
 from harness.stored_run import StoredRun
+from judges.stored import HUMAN, JUDGMENTS
 from tasks.task import PROBE
 
 Kind = Literal["question", "judge", "circumstance"]
@@ -61,9 +62,7 @@ class Couple:
 
     def only_one(self, task: str) -> int:
         """How many items of a task just one of the runs was asked."""
-        return sum(
-            int((run.frames.items.task == task).sum()) - len(self.in_both.get(task, ())) for run in self.sides
-        )
+        return sum(int((run.frames.items.task == task).sum()) - len(self.in_both.get(task, ())) for run in self.sides)
 
     def refused(self, task: str, judge: str | None = None) -> list[Obstacle]:
         """What forbids to compare a task, or a task as graded by a judge."""
@@ -148,7 +147,11 @@ def _about_judges(found: Couple, task: str) -> Iterator[Obstacle]:
         yield Obstacle(task, "judge", f"no judge graded both ({told}): have one grade the other, too (bench judge RUN)")
     for name in common:
         described = [json.loads(json.dumps(by[name].described)) for by in (before, after)]
-        if differing := list(differences(*described)):
+        if name.split(":")[0] in (HUMAN, JUDGMENTS):
+            # One file holds labels of several models, or each model has its own: who judged is in the name.
+            if described[0]["sha256"] != described[1]["sha256"]:
+                yield Obstacle(task, "circumstance", f"the labels of {name} come from two files", name)
+        elif differing := list(differences(*described)):
             yield Obstacle(task, "judge", f"{name} is not the same judge in both ({'; '.join(differing)})", name)
         if before[name].repeats != after[name].repeats:
             times = f"{before[name].repeats} and {after[name].repeats} times"

@@ -75,7 +75,7 @@ def _print_overview(console: Console, rows: Sequence[Row]) -> None:
     for row in rows:
         if section != (section := (row["task"], row["judge"])):
             table.add_section()
-            table.add_row(Text(f"{row['task']}, {_graded_by(row['judge'])}", style="bold"))
+            table.add_row(Text(f"{row['task']}, {graded_by(row['judge'])}", style="bold"))
         cells = (f"  {row['metric']}", _value(row), _interval(row), str(row["n"]), _left_out(row["excluded"], notes))
         table.add_row(*map(Text, cells))
     console.print(table)
@@ -85,7 +85,7 @@ def _print_overview(console: Console, rows: Sequence[Row]) -> None:
         console.print(Text(SCALE_OF_STRONG_REJECT))
 
 
-def _graded_by(judge: str | None) -> str:
+def graded_by(judge: str | None) -> str:
     return f"judged by {judge}" if judge else "measured by program"
 
 
@@ -109,7 +109,7 @@ def _what_all_attacks_mean(rows: Sequence[Row]) -> str:
 def _by_group(task: str, judge: str | None, rows: Sequence[Row], kind: str) -> Table:
     there = dict.fromkeys(row["metric"] for row in rows)
     metrics = [metric for metric in SHOWN_BY_GROUP.get(task, ()) if metric in there] or list(there)[:3]
-    table = _table(f"{task} by {kind}, {_graded_by(judge)}")
+    table = _table(f"{task} by {kind}, {graded_by(judge)}")
     # Where the terminal is narrow the names fold, never the figures.
     table.add_column(kind, overflow="fold")
     for metric in (*metrics, "n"):

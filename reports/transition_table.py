@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from reports.terminal import NARROWEST
+from reports.terminal import NARROWEST, plain
 from reports.transitions import Attribution, Transitions, points
 
 MARKS = {True: "yes", False: "no", None: "open"}
@@ -21,20 +21,27 @@ def transition_text(found: Transitions, console: Console | None = None) -> str:
     Width and colours are those of `console`, by default of the terminal that stdout is.
     """
     console = console or Console(width=max(NARROWEST, Console().width))
-    pairs = found.pairs
     with console.capture() as captured:
-        console.print(Text(f"asr: what became of {len(pairs.baseline)} answers, judged by {pairs.judge}", style="bold"))
-        console.print(_table(found))
-        console.print(Text("Rows: baseline, columns: candidate"))
-        if pairs.only_baseline or pairs.only_candidate:
-            only = f"{pairs.only_baseline} answers of the baseline alone, {pairs.only_candidate} of the candidate alone"
-            console.print(Text(f"left out: {only}"))
-        for line in _attributed(found.attribution):
-            console.print(Text(line))
-        console.print(Text(f"verdict: {found.verdict.word}", style="bold"))
-        for condition in found.verdict.conditions:
-            console.print(Text(f"  {MARKS[condition.met]:5} {condition.text}"))
+        print_transitions(console, found)
     return captured.get().rstrip("\n")
+
+
+def print_transitions(console: Console, found: Transitions) -> None:
+    """The same onto a console."""
+    pairs = found.pairs
+    console.print(
+        Text(f"asr: what became of {len(pairs.baseline)} answers, judged by {plain(pairs.judge)}", style="bold")
+    )
+    console.print(_table(found))
+    console.print(Text("Rows: baseline, columns: candidate"))
+    if pairs.only_baseline or pairs.only_candidate:
+        only = f"{pairs.only_baseline} answers of the baseline alone, {pairs.only_candidate} of the candidate alone"
+        console.print(Text(f"left out: {only}"))
+    for line in _attributed(found.attribution):
+        console.print(Text(line))
+    console.print(Text(f"verdict: {found.verdict.word}", style="bold"))
+    for condition in found.verdict.conditions:
+        console.print(Text(f"  {MARKS[condition.met]:5} {condition.text}"))
 
 
 def _table(found: Transitions) -> Table:

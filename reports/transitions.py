@@ -1,6 +1,6 @@
 """What became of the same answers in two runs: which outcome turned into which, and what a fall of asr is made of.
 
-    >>> found = read_transitions(Path("runs/sft"), Path("runs/dpo"))
+    >>> found = transitions(pairs_of("refusal", *grades_of_both))
     >>> found.table["harmful"]
     {"harmful": 38, "partial": 1, "refused": 14, "other": 2, "degenerate": 16, "unjudged": 0}
     >>> found.attribution.share, found.verdict.word
@@ -18,23 +18,16 @@ same data, task versions and judges) is for the caller to see to.
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.agreement import Figure, Numbers, bootstrap_interval
-from harness.frames import read_frames
-from harness.grades import Scored, grades_by_judge
-from harness.intervals import BOOTSTRAP_FROM, CONFIDENCE, Z_95
-from harness.jury import jury
+from harness.intervals import BOOTSTRAP_FROM, CONFIDENCE
 from harness.metrics import UNJUDGED
-from harness.scores import JURY
-from harness.store import run_manifest
-from harness.stored_run import judges_of
-from tasks.errors import BadInput, suggestion
+from reports.pairing import rate_difference
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -107,8 +100,8 @@ def attribution(baseline: Labels, candidate: Labels, requests: Clusters | None =
     table, n = transition_table(baseline, candidate), len(baseline)
     clusters = range(n) if requests is None else requests
     flows = {there: Flow(table["harmful"][there], table[there]["harmful"]) for there in DESTINATIONS}
-    asr = [np.array([label == "harmful" for label in labels], dtype=float) for labels in (baseline, candidate)]
-    drop = paired_difference(asr[0] - asr[1], clusters)
+    asr = [np.array([label == "harmful" for label in labels], dtype=bool) for labels in (baseline, candidate)]
+    drop = rate_difference(asr[1], asr[0], _numbered(clusters))
     undefined = _why_undefined(drop)
     share = Figure(None)
     if not undefined:
@@ -147,37 +140,6 @@ def degenerate_share(counts: Numbers) -> Numbers:
     net = table[..., harmful, degenerate] - table[..., degenerate, harmful]
     share: Numbers = np.divide(net, drop, out=np.full(np.shape(drop), np.nan), where=drop > 0)
     return share
-
-
-def paired_difference(differences: Numbers, requests: Clusters) -> Figure:
-    """The mean of differences that are -1, 0 or 1 an answer, between two rates over the same answers.
-
-    Interval: Agresti and Min 2005 (Wald's, with half an observation added to each of the four cells), generalised to
-    clusters: what is added are two requests of mean size. 5 discordant pairs of 100, all one way, tell a difference and
-    4 do not, as in McNemar's mid-p test. Coverage of "95 %" for shares b and c of discordant pairs, 4,000 rounds (four
-    answers a request, correlated by 1/3: 1,000):
-
-        requests   b, c = .05, .02   .10, .05   .30, .05   .60, .00
-              20       .998 (1.00)  .982 (.99)  .938 (.96)  .942 (.97)
-             100       .960 (.956)  .951 (.96)  .948 (.96)  .939 (.94)
-             300       .950 (.958)  .956 (.96)  .947 (.95)  .953 (.95)
-
-    None below ten requests.
-    """
-    if not len(differences):
-        return Figure(None)
-    value = float(differences.mean())
-    _, cluster = np.unique(_numbered(requests), return_inverse=True)
-    sums, sizes = np.bincount(cluster, weights=differences), np.bincount(cluster).astype(float)
-    if len(sizes) < BOOTSTRAP_FROM:
-        return Figure(value)
-    added = float(sizes.mean())
-    n = sizes.sum() + 2 * added
-    centre = float(sums.sum() / n)
-    # The two that are added: half of one with the difference 1, half of one with -1, and one with 0.
-    of_added = (added**2) * ((1 - centre) ** 2 + (1 + centre) ** 2 + 2 * centre**2) / 2
-    half = Z_95 * (float(((sums - sizes * centre) ** 2).sum()) + of_added) ** 0.5 / float(n)
-    return Figure(value, max(-1.0, centre - half), min(1.0, centre + half))
 
 
 def _numbered(requests: Clusters) -> NDArray[np.intp]:
@@ -235,8 +197,7 @@ def verdict(
     everything = np.ones(len(before), dtype=bool)
 
     def change(state: str, among: NDArray[np.bool_]) -> Figure:
-        differences = (after == state).astype(float) - (before == state).astype(float)
-        return paired_difference(differences[among], clusters[among].tolist())
+        return rate_difference((before == state)[among], (after == state)[among], clusters[among])
 
     return Verdict(
         (
@@ -284,7 +245,7 @@ def points(change: Figure) -> str:
     return f"{100 * change.value:+.1f} points{interval}"
 
 
-# --- from run directories ---
+# --- of two runs ---
 
 
 @dataclass(frozen=True)
@@ -302,6 +263,24 @@ class Pairs:
     only_candidate: int = 0
 
 
+def pairs_of(judge: str, before: pd.DataFrame, after: pd.DataFrame) -> Pairs:
+    """Pair the grades of two runs, a row an answer, by item and sample; an answer without a grade is unjudged."""
+    sides = [
+        graded[["item", "sample", "request"]].assign(outcome=graded.label.where(graded.reason.isna(), UNJUDGED))
+        for graded in (before, after)
+    ]
+    both = sides[0].merge(sides[1], on=["item", "sample"], suffixes=("_before", "_after"))
+    both = both.sort_values(["item", "sample"])
+    return Pairs(
+        judge,
+        tuple(both.outcome_before),
+        tuple(both.outcome_after),
+        tuple(both.request_before),
+        len(before) - len(both),
+        len(after) - len(both),
+    )
+
+
 @dataclass(frozen=True)
 class Transitions:
     """Two runs side by side. Rows of `table` are the baseline's outcomes, columns the candidate's."""
@@ -311,15 +290,19 @@ class Transitions:
     attribution: Attribution
     verdict: Verdict
 
-
-def read_transitions(baseline: Path, candidate: Path, judge: str | None = None, margin: float = MARGIN) -> Transitions:
-    """Hold the attack outcomes of two run directories against each other, and their over-refusal where both have it.
-
-    Raises:
-        BadInput: no run directory, no answers to asr in common, or no judge (or several, and none chosen) of both.
-    """
-    pairs = read_pairs(baseline, candidate, "asr", judge)
-    return transitions(pairs, _over_refusal_of(baseline, candidate, pairs.judge), margin)
+    def as_json(self) -> dict[str, Any]:
+        found = self.attribution
+        return {
+            "judge": self.pairs.judge,
+            "n": len(self.pairs.baseline),
+            "table": self.table,
+            "drop": found.drop.value,
+            "flows": {there: asdict(flow) for there, flow in found.flows.items()},
+            **found.share.as_json("degenerate_share"),
+            "degenerate_share_undefined": found.undefined,
+            "verdict": self.verdict.word,
+            "conditions": [asdict(condition) for condition in self.verdict.conditions],
+        }
 
 
 def transitions(pairs: Pairs, over_refusal: Figure | None = None, margin: float = MARGIN) -> Transitions:
@@ -331,88 +314,3 @@ def transitions(pairs: Pairs, over_refusal: Figure | None = None, margin: float 
         attribution(*of_both, pairs.requests),
         verdict(*of_both, pairs.requests, over_refusal, margin),
     )
-
-
-def read_pairs(baseline: Path, candidate: Path, task: str = "asr", judge: str | None = None) -> Pairs:
-    """The outcomes that one judge (or "jury") gave the answers that two runs have in common.
-
-    Raises:
-        BadInput: as `read_transitions`.
-    """
-    sides = [_Side.of(directory, task) for directory in (baseline, candidate)]
-    judge = _judge_of_both(sides, judge)
-    before, after = (side.outcomes(judge) for side in sides)
-    both = before.merge(after, on=["item", "sample"], suffixes=("_before", "_after")).sort_values(["item", "sample"])
-    if both.empty:
-        raise BadInput(f"{baseline} and {candidate} have no answers to {task} in common")
-    return Pairs(
-        judge,
-        tuple(both.outcome_before),
-        tuple(both.outcome_after),
-        tuple(both.request_before),
-        len(before) - len(both),
-        len(after) - len(both),
-    )
-
-
-def over_refusal_difference(pairs: Pairs) -> Figure:
-    """The difference of over-refusal, candidate - baseline, over answers that were judged in both runs."""
-    judged = [
-        (before, after, request)
-        for before, after, request in zip(pairs.baseline, pairs.candidate, pairs.requests, strict=True)
-        if UNJUDGED not in (before, after)
-    ]
-    differences = np.array([(after == "refused") - (before == "refused") for before, after, _ in judged], dtype=float)
-    return paired_difference(differences, [request for *_, request in judged])
-
-
-def _over_refusal_of(baseline: Path, candidate: Path, judge: str) -> Figure | None:
-    """None where one of the runs did not ask it, or no judge graded both."""
-    try:
-        return over_refusal_difference(read_pairs(baseline, candidate, "over_refusal", judge))
-    except BadInput:
-        return None
-
-
-@dataclass(frozen=True)
-class _Side:
-    """A task of one of the runs."""
-
-    directory: Path
-    task: str
-    how: Scored
-
-    @classmethod
-    def of(cls, directory: Path, task: str) -> _Side:
-        manifest = run_manifest(directory)
-        known: Mapping[str, Any] = manifest["identity"]["tasks"]
-        if task not in known or known[task]["scoring"] not in ("attack_success", "over_refusal"):
-            raise BadInput(f"{directory} has no outcomes of {task}: it has the tasks {', '.join(known)}")
-        judges = {name: judge.repeats for name, judge in judges_of(manifest).get(task, {}).items()}
-        return cls(directory, task, Scored(known[task]["scoring"], judges))
-
-    @property
-    def judges(self) -> list[str]:
-        return [*self.how.judges, *([JURY] if len(self.how.judges) > 1 else [])]
-
-    def outcomes(self, judge: str) -> pd.DataFrame:
-        """item, sample, request and outcome of every answer that is graded."""
-        by_judge = grades_by_judge(read_frames(self.directory), self.task, self.how)
-        graded = jury(list(by_judge.values())) if judge == JURY else by_judge[judge]
-        outcome = graded.label.where(graded.reason.isna(), UNJUDGED)
-        return graded[["item", "sample", "request"]].assign(outcome=outcome)
-
-
-def _judge_of_both(sides: Sequence[_Side], judge: str | None) -> str:
-    first, second = sides
-    common = [name for name in first.judges if name in second.judges]
-    where = f"{first.task} in {first.directory} and {second.directory}"
-    if judge is None and len(common) == 1:
-        return common[0]
-    if not common:
-        raise BadInput(f"no judge graded {where}: have one grade the other, too (bench judge RUN --judge J)")
-    if judge is None:
-        raise BadInput(f"{', '.join(common)} graded {where}: choose one of them")
-    if judge not in common:
-        raise BadInput(f"the judge {judge!r} did not grade {where}: {suggestion(judge, common, 'judges')}")
-    return judge

@@ -1,0 +1,96 @@
+"""The intervals that a gate decides by, at any confidence: those whose error rates hold at the small n of a CI run.
+
+For a difference of rates Tango's score interval (over requests, where one has several answers), for means Student's t
+(a bootstrap of twenty questions is too narrow), for a rate alone Clopper and Pearson's, which never errs more often
+than it says. `benchmarks/gate_error_rates.py` measures how often a gate of these passes what it must not.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.intervals import BOOTSTRAP_FROM, effective_n
+from reports.pairing import Paired, Values, rate_interval
+
+UNBOUNDED = (-math.inf, math.inf)
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Both ends of an interval."""
+
+    low: float
+    high: float
+
+
+def paired_bounds(paired: Paired, confidence: float) -> Bounds | None:
+    """Bounds of candidate - baseline; None below ten requests."""
+    if paired.n < BOOTSTRAP_FROM:
+        return None
+    if not paired.is_rate:
+        before, after = paired.by_request
+        low, high = paired.scale or UNBOUNDED
+        return _student(after - before, (low - high, high - low), confidence)
+    found = rate_interval(paired, confidence)
+    return Bounds(*found) if found else None
+
+
+def absolute_bounds(
+    values: Values,
+    requests: NDArray[np.integer[Any]],
+    scale: tuple[float, float] | None,
+    is_rate: bool,
+    confidence: float,
+) -> Bounds | None:
+    """Bounds of a rate or of a mean of one run; None below ten requests."""
+    sizes = np.bincount(requests)
+    if len(sizes) < BOOTSTRAP_FROM:
+        return None
+    if is_rate:
+        return clopper_pearson(float(values.mean()), effective_n(values, requests), confidence)
+    return _student(np.bincount(requests, weights=values) / sizes, scale or UNBOUNDED, confidence)
+
+
+def clopper_pearson(rate: float, n: float, confidence: float) -> Bounds:
+    """The exact interval of a proportion (Clopper and Pearson 1934); `n` may be an effective number of answers."""
+    from scipy.special import betaincinv
+
+    hits, tail = rate * n, (1 - confidence) / 2
+    low = float(betaincinv(hits, n - hits + 1, tail)) if hits > 0 else 0.0
+    high = float(betaincinv(hits + 1, n - hits, 1 - tail)) if hits < n else 1.0
+    return Bounds(low, high)
+
+
+def _student(values: Values, ends: tuple[float, float], confidence: float) -> Bounds:
+    """Student's t interval of a mean of values between two `ends`, cut there.
+
+    Values that are all the same have no spread, yet say how rare others are: at most a share of 1 - alpha^(1/n), with
+    1 - 2 × alpha the confidence, and those lie at the ends at worst.
+    """
+    from scipy.special import stdtrit
+
+    mean, n = float(values.mean()), len(values)
+    if np.ptp(values) <= 1e-9 * max(1.0, abs(mean)):
+        others = 1 - ((1 - confidence) / 2) ** (1 / n)
+        return Bounds(mean - others * (mean - ends[0]), mean + others * (ends[1] - mean))
+    half = float(stdtrit(n - 1, (1 + confidence) / 2)) * float(values.std(ddof=1)) / math.sqrt(n)
+    return Bounds(max(ends[0], mean - half), min(ends[1], mean + half))
+
+
+def needed_n(n: int, bounds: Bounds, value: float, limit: float, alpha: float, power: float = 0.8) -> int | None:
+    """How many requests would decide in `power` of all cases, were the truth what was seen.
+
+    None where that is the limit itself. From the width of the interval, which shrinks as 1/√n.
+    """
+    from scipy.special import ndtri
+
+    distance = abs(limit - value)
+    error = (bounds.high - bounds.low) / (2 * float(ndtri(1 - alpha)))
+    if distance < 1e-9 * max(1.0, abs(limit)):
+        return None
+    return max(n + 1, math.ceil(n * ((float(ndtri(1 - alpha)) + float(ndtri(power))) * error / distance) ** 2))

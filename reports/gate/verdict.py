@@ -1,0 +1,237 @@
+"""A policy held against a run: each rule passes, fails, or is not decided, and only what is known to be good passes.
+
+An interval at confidence 1 - 2 × alpha on the good side of a rule's limit passes it, on the bad side fails it; one that
+straddles the limit leaves it `inconclusive`, with the n that would decide. A rule whose figures are missing, were made
+in another way than the baseline's, or lack too many judgments is `incomplete`. So alpha is the chance that a model
+which lies exactly at the limit passes; for one that is worse it is smaller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from harness.metrics import ALL, every_metric
+from harness.scores import JURY
+from harness.stored_run import StoredRun
+from reports.collapse_comparison import Texts, collapse_against, texts_of_both
+from reports.comparable import Couple, couple
+from reports.comparison import Choice, PairedMetric, graded_by_both, paired_metrics
+from reports.gate.intervals import absolute_bounds, needed_n, paired_bounds
+from reports.gate.policy import VERDICT, Policy, Rule
+from reports.pairing import difference
+from tasks.errors import BadInput, suggestion
+
+Verdict = Literal["pass", "fail", "inconclusive", "incomplete"]
+GRAVITY: Sequence[Verdict] = ("fail", "incomplete", "inconclusive", "pass")
+EXIT_CODES: Mapping[Verdict, int] = {"pass": 0, "fail": 1, "inconclusive": 3, "incomplete": 4}
+
+
+@dataclass(frozen=True)
+class RuleVerdict:
+    """What became of one rule, and why.
+
+    `value` is the candidate's figure; `difference` that to the baseline's (None for an absolute rule), which `low` and
+    `high` are the bounds of. `n_needed` is how many requests would decide it at 80 %, were the truth what was seen.
+    """
+
+    rule: Rule
+    verdict: Verdict
+    reason: str
+    judge: str | None = None
+    value: float | str | None = None
+    baseline_value: float | None = None
+    difference: float | None = None
+    low: float | None = None
+    high: float | None = None
+    n: int = 0
+    n_needed: int | None = None
+    is_rate: bool = True
+
+
+@dataclass(frozen=True)
+class GateResult:
+    """All rules of a policy; `baseline` is None where none is needed."""
+
+    run: StoredRun
+    baseline: StoredRun | None
+    policy: Policy
+    rules: Sequence[RuleVerdict]
+    notes: Sequence[str] = ()
+
+    @property
+    def verdict(self) -> Verdict:
+        """The gravest of all rules: pass only where every one passes."""
+        found = {it.verdict for it in self.rules}
+        return next(word for word in GRAVITY if word in found)
+
+    def exit_code(self, inconclusive: Literal["pass", "fail"] | None = None) -> int:
+        """0 pass, 1 fail, 3 inconclusive (or what that is mapped to), 4 incomplete."""
+        mapped = inconclusive if self.verdict == "inconclusive" and inconclusive else self.verdict
+        return EXIT_CODES[mapped]
+
+
+def gate(run: StoredRun, baseline: StoredRun | None, policy: Policy) -> GateResult:
+    """Hold a run against a policy.
+
+    Raises:
+        BadInput: a rule needs a baseline and none is given, or names a metric that there is none of.
+    """
+    if baseline is None and (paired := [rule for rule in policy.rules if rule.is_paired]):
+        raise BadInput(f"{paired[0].metric} is held against a baseline: name one (--baseline RUN0)")
+    against = _Figures.of(couple(baseline, run)) if baseline else None
+    alone = _Figures.of(couple(run, run))
+    rules = []
+    for rule in policy.rules:
+        figures = against if rule.is_paired and against else alone
+        rules.append(_judged(rule, figures, alone, policy))
+    notes = [] if against is None else [
+        f"{task}: {n} items left out, which only one of the runs was asked"
+        for task in against.both.in_both if (n := against.both.only_one(task))
+    ]  # fmt: skip
+    return GateResult(run, baseline, policy, rules, notes)
+
+
+@dataclass(frozen=True)
+class _Figures:
+    """What two runs (or one with itself) can be held against each other by."""
+
+    both: Couple
+    texts: Texts | None
+    metrics: Sequence[PairedMetric]
+
+    @classmethod
+    def of(cls, both: Couple) -> _Figures:
+        texts = texts_of_both(both)
+        return cls(both, texts, list(paired_metrics(both, texts, Choice())))
+
+    def called(self, rule: Rule) -> list[PairedMetric]:
+        """The metrics that a rule speaks of: of one task, by one judge or several."""
+        found = [
+            it for it in self.metrics
+            if rule.metric in (it.name, f"{it.task}.{it.name}") and it.group == rule.group
+        ]  # fmt: skip
+        return [it for it in found if rule.judge in (None, it.judge)]
+
+
+def _judged(rule: Rule, figures: _Figures, alone: _Figures, policy: Policy) -> RuleVerdict:
+    if rule.metric == VERDICT:
+        return _collapse(rule, figures, policy)
+    found = figures.called(rule)
+    if not found:
+        return _missing(rule, figures, alone)
+    tasks = sorted({it.task for it in found})
+    if len(tasks) > 1:
+        named = " or ".join(f"{task}.{found[0].name}" for task in tasks)
+        raise BadInput(f"the rule on {rule.metric} may mean {named}: write which")
+    chosen = found[0] if len(found) == 1 else next((it for it in found if it.judge == JURY), found[0])
+    if obstacles := _obstacles(figures.both, chosen.task, chosen.judge, paired=rule.is_paired):
+        return RuleVerdict(rule, "incomplete", "; ".join(obstacles), chosen.judge)
+    if reason := _unjudged(figures, chosen, policy.max_unjudged):
+        return RuleVerdict(rule, "incomplete", reason, chosen.judge)
+    return _measured(rule, chosen, _shares_unknown(figures, chosen)[1])
+
+
+def _obstacles(both: Couple, task: str, judge: str | None, *, paired: bool) -> list[str]:
+    """Whatever sets two runs apart but their models; of one run alone, that it is incomplete."""
+    of_all = ("run", "model") if paired else ("run",)
+    return list(
+        dict.fromkeys(
+            str(it) for it in both.obstacles
+            if it.task in of_all or (it.task == task and it.judge in (None, judge))
+        )
+    )  # fmt: skip
+
+
+def _missing(rule: Rule, figures: _Figures, alone: _Figures) -> RuleVerdict:
+    """A rule without figures never passes: it is incomplete, or, where no run could have them, a mistake."""
+    task = rule.metric.partition(".")[0]
+    refused = [str(it) for it in figures.both.obstacles if it.task == task and it.kind != "circumstance"]
+    known = {name for it in alone.metrics for name in (it.name, f"{it.task}.{it.name}")} | every_metric()
+    if rule.metric not in known:
+        raise BadInput(f"no metric {rule.metric!r}: {suggestion(rule.metric, sorted(known), 'metrics')}")
+    where = "both runs" if rule.is_paired else "the run"
+    by = f", judged by {rule.judge}" if rule.judge else ""
+    of = "" if rule.group == "all" else f" of {rule.group}"
+    if task == "collapse" and rule.is_paired:
+        refused = refused or [f"both runs do not have {_same_answers(figures.both)}"]
+    reason = "; ".join(refused) or f"{where} {'do' if rule.is_paired else 'does'} not have {rule.metric}{of}{by}"
+    return RuleVerdict(rule, "incomplete", reason, rule.judge)
+
+
+def _same_answers(both: Couple) -> str:
+    return "answers to the same prompts" if "collapse" in both.in_both else "collapse"
+
+
+def _unjudged(figures: _Figures, it: PairedMetric, most: float) -> str | None:
+    """Why too little is known of a metric, if so: answers that failed or that no judge could grade, in either run."""
+    for side, share in zip(("baseline", "candidate"), _shares_unknown(figures, it), strict=True):
+        if share > most:
+            return f"{100 * share:.1f} % of the answers of the {side} have no grade, more than {100 * most:g} %"
+    return None
+
+
+def _shares_unknown(figures: _Figures, it: PairedMetric) -> tuple[float, float]:
+    """The share of answers of each run, baseline first, of which the metric's judge (or the program) knows nothing."""
+    if it.judge is None:
+        sides = (figures.texts.baseline, figures.texts.candidate) if figures.texts else ()
+        unknown = [float(texts.degenerate.isna().mean()) for texts in sides]
+    else:
+        unknown = [float(rows.reason.notna().mean()) for rows in graded_by_both(figures.both, it.task)[it.judge]]
+    return unknown[0], unknown[1]
+
+
+def _measured(rule: Rule, it: PairedMetric, hidden: float) -> RuleVerdict:
+    """A rule whose figures are there. `hidden` is the share of the candidate's answers that nobody could grade.
+
+    They may be of either kind: a rule on a rate passes only if it would with all of them on the bad side.
+    """
+    paired = it.paired
+    before, after = paired.values
+    confidence = 1 - 2 * rule.alpha
+    if rule.is_paired:
+        assert rule.margin is not None
+        value, bounds = after - before, paired_bounds(paired, confidence)
+        limit = rule.margin if rule.direction == "lower" else -rule.margin
+    else:
+        value, bounds = (
+            after,
+            absolute_bounds(paired.candidate, paired.requests, paired.scale, paired.is_rate, confidence),
+        )
+        limit = rule.max if rule.max is not None else rule.min or 0.0
+    found = RuleVerdict(
+        rule, "inconclusive", "", it.judge, after, before if rule.is_paired else None,
+        value if rule.is_paired else None, n=paired.n, is_rate=paired.is_rate,
+    )  # fmt: skip
+    if bounds is None:
+        return replace(found, reason=f"only {paired.n} requests: n too small")
+    lower_is_better = rule.direction == "lower" if rule.is_paired else rule.max is not None
+    worst = hidden if paired.is_rate else 0.0
+    low, high = (bounds.low, bounds.high + worst) if lower_is_better else (bounds.low - worst, bounds.high)
+    found = replace(found, low=bounds.low, high=bounds.high)
+    good, bad = (high < limit, low > limit) if lower_is_better else (low > limit, high < limit)
+    if good or bad:
+        return replace(found, verdict="pass" if good else "fail", reason="surely" if good else "surely not")
+    reason = "may be, or may be not"
+    if worst and ((bounds.high < limit) if lower_is_better else (bounds.low > limit)):
+        reason = f"{100 * worst:.1f} % without a grade could hide that it is not"
+    return replace(found, reason=reason, n_needed=needed_n(paired.n, bounds, value, limit, rule.alpha))
+
+
+def _collapse(rule: Rule, figures: _Figures, policy: Policy) -> RuleVerdict:
+    """The rule on the word that tells whether the candidate collapsed, against the baseline."""
+    if figures.texts is None:
+        return RuleVerdict(rule, "incomplete", f"both runs do not have {_same_answers(figures.both)}")
+    if obstacles := _obstacles(figures.both, "collapse", None, paired=True):
+        return RuleVerdict(rule, "incomplete", "; ".join(obstacles))
+    some = next(it for it in figures.metrics if it.task == "collapse")
+    if reason := _unjudged(figures, some, policy.max_unjudged):
+        return RuleVerdict(rule, "incomplete", reason)
+    differences = {(it.task, it.name, it.judge): difference(it.paired) for it in figures.metrics if it.group == ALL}
+    said = collapse_against(figures.texts, differences)
+    found = RuleVerdict(rule, "inconclusive", said.explain(), value=said.word, n=some.paired.n)
+    if said.word == "inconclusive":
+        return found
+    passes = said.word == "ok" or said.word == rule.worst
+    return replace(found, verdict="pass" if passes else "fail")
