@@ -4,7 +4,7 @@ BIN := .venv/bin
 # GNU OpenMP spins while it waits; with any other busy process that makes each layer of a model many times slower.
 export OMP_WAIT_POLICY = passive
 
-.PHONY: demo test test-slow lint format bench-generation bench-judging bench-collapse clean
+.PHONY: demo test test-slow lint format bench-generation bench-judging bench-collapse bench-significance clean
 
 .venv/installed: pyproject.toml .ci/constraints.txt
 	$(PYTHON) -m venv .venv
@@ -46,6 +46,9 @@ bench-judging: .venv/installed .venv/inspect/installed  ## seconds a judgment ag
 bench-collapse: .venv/installed  ## answers a second of the collapse measures, and beside other packages; minutes
 	$(BIN)/pip install --quiet --constraint .ci/constraints.txt datasketch lexicalrichness nltk
 	$(BIN)/python -m benchmarks.collapse
+
+bench-significance: .venv/installed  ## seconds and memory of the bootstrap beside scipy's
+	$(BIN)/python -m benchmarks.significance
 
 clean:
 	rm -rf .venv build *.egg-info

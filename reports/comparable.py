@@ -20,7 +20,8 @@ from harness.stored_run import StoredRun
 from judges.stored import HUMAN, JUDGMENTS
 from tasks.task import PROBE
 
-Kind = Literal["question", "judge", "circumstance"]
+Kind = Literal["question", "judge", "circumstance", "note"]
+FORBIDDING = ("question", "judge")
 HOW_ASKED = ("samples", "max_new_tokens", "temperatures")
 """Settings of a task; stored answers, of which nobody recorded them, have none."""
 EXAMPLES = 3
@@ -32,7 +33,7 @@ class Obstacle:
 
     `question`: the task was another, or was asked in another way. `judge`: it was graded in another way. Both forbid a
     comparison. A `circumstance` (another chat template, an incomplete run) may lie in what is compared, so a comparison
-    only mentions it; a gate does not pass over it.
+    only mentions it; a gate does not pass over it. A `note` is mentioned, and no more.
     """
 
     task: str
@@ -150,7 +151,7 @@ def _about_judges(found: Couple, task: str) -> Iterator[Obstacle]:
         if name.split(":")[0] in (HUMAN, JUDGMENTS):
             # One file holds labels of several models, or each model has its own: who judged is in the name.
             if described[0]["sha256"] != described[1]["sha256"]:
-                yield Obstacle(task, "circumstance", f"the labels of {name} come from two files", name)
+                yield Obstacle(task, "note", f"the labels of {name} come from two files", name)
         elif differing := list(differences(*described)):
             yield Obstacle(task, "judge", f"{name} is not the same judge in both ({'; '.join(differing)})", name)
         if before[name].repeats != after[name].repeats:

@@ -24,7 +24,7 @@ from harness.metrics import ALL, METRICS, groups_of
 from harness.scores import JURY
 from harness.stored_run import StoredRun
 from reports.collapse_comparison import Texts, collapse_against, texts_of_both
-from reports.comparable import Couple, couple
+from reports.comparable import FORBIDDING, Couple, couple
 from reports.pairing import Difference, Paired, aligned, difference, of_sets, pair
 from reports.significance.families import benjamini_hochberg, holm
 from reports.transitions import Transitions, pairs_of, transitions
@@ -197,7 +197,7 @@ def _refusals(both: Couple, choice: Choice) -> list[str]:
     ]
     if choice.force:
         return alone
-    return alone + [f"{it} [{where}]" for it in both.obstacles if it.kind != "circumstance"]
+    return alone + [f"{it} [{where}]" for it in both.obstacles if it.kind in FORBIDDING]
 
 
 # --- rows ---

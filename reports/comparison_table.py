@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.metrics import ALL
+from reports.comparable import FORBIDDING
 from reports.comparison import Candidate, Comparison, Comparisons, Correction
 from reports.pairing import OF_THE_SET, Difference
 from reports.significance.means import TOO_FEW
@@ -151,7 +152,7 @@ def _notes(candidate: Candidate) -> Iterator[str]:
         if alone := both.only_one(task):
             yield f"{task}: {alone} items left out, which only one of the runs was asked"
     for obstacle in both.obstacles:
-        if obstacle.kind == "circumstance":
+        if obstacle.kind not in FORBIDDING:
             yield f"note: {obstacle}"
 
 

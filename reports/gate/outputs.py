@@ -116,8 +116,8 @@ def _code(text: str) -> str:
 def workflow_commands(found: GateResult) -> list[str]:
     """Workflow commands of GitHub, one a rule that does not pass; the last says how many more there are."""
     lines = [
-        f"::{'error' if it.verdict in ('fail', 'incomplete') else 'warning'} title=bench gate: "
-        f"{_property(f'{it.rule.metric} {it.verdict}')}::{_message(told(it))}"
+        f"::{'error' if it.verdict in ('fail', 'incomplete') else 'warning'} "
+        f"title={_property(f'bench gate: {it.rule.metric} {it.verdict}')}::{_message(told(it))}"
         for it in found.rules
         if it.verdict != "pass"
     ]

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from math import isfinite
 from pathlib import Path
 from typing import Any, Literal
 
@@ -120,7 +121,9 @@ def _rule(where: str, row: Mapping[str, Any]) -> Rule:
         if key in row and not isinstance(row[key], str):
             raise BadInput(f"{where}: {key} takes text, not {row[key]!r}")
     for key in ("margin", "max", "min"):
-        if key in row and (isinstance(row[key], bool) or not isinstance(row[key], int | float)):
+        if key in row and (
+            isinstance(row[key], bool) or not isinstance(row[key], int | float) or not isfinite(row[key])
+        ):
             raise BadInput(f"{where}: {key} takes a number, not {row[key]!r}")
     asked = [key for key in ("margin", "max", "min", "worst") if key in row]
     if len(asked) != 1:

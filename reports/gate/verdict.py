@@ -16,7 +16,7 @@ from harness.metrics import ALL, every_metric
 from harness.scores import JURY
 from harness.stored_run import StoredRun
 from reports.collapse_comparison import Texts, collapse_against, texts_of_both
-from reports.comparable import Couple, couple
+from reports.comparable import FORBIDDING, Couple, couple
 from reports.comparison import Choice, PairedMetric, graded_by_both, paired_metrics
 from reports.gate.intervals import absolute_bounds, needed_n, paired_bounds
 from reports.gate.policy import VERDICT, Policy, Rule
@@ -104,7 +104,8 @@ class _Figures:
     @classmethod
     def of(cls, both: Couple) -> _Figures:
         texts = texts_of_both(both)
-        return cls(both, texts, list(paired_metrics(both, texts, Choice())))
+        there = [it for it in paired_metrics(both, texts, Choice()) if it.paired.n]
+        return cls(both, texts, there)
 
     def called(self, rule: Rule) -> list[PairedMetric]:
         """The metrics that a rule speaks of: of one task, by one judge or several."""
@@ -139,7 +140,7 @@ def _obstacles(both: Couple, task: str, judge: str | None, *, paired: bool) -> l
     return list(
         dict.fromkeys(
             str(it) for it in both.obstacles
-            if it.task in of_all or (it.task == task and it.judge in (None, judge))
+            if it.kind != "note" and (it.task in of_all or (it.task == task and it.judge in (None, judge)))
         )
     )  # fmt: skip
 
@@ -147,7 +148,7 @@ def _obstacles(both: Couple, task: str, judge: str | None, *, paired: bool) -> l
 def _missing(rule: Rule, figures: _Figures, alone: _Figures) -> RuleVerdict:
     """A rule without figures never passes: it is incomplete, or, where no run could have them, a mistake."""
     task = rule.metric.partition(".")[0]
-    refused = [str(it) for it in figures.both.obstacles if it.task == task and it.kind != "circumstance"]
+    refused = [str(it) for it in figures.both.obstacles if it.task == task and it.kind in FORBIDDING]
     known = {name for it in alone.metrics for name in (it.name, f"{it.task}.{it.name}")} | every_metric()
     if rule.metric not in known:
         raise BadInput(f"no metric {rule.metric!r}: {suggestion(rule.metric, sorted(known), 'metrics')}")
@@ -212,10 +213,12 @@ def _measured(rule: Rule, it: PairedMetric, hidden: float) -> RuleVerdict:
     found = replace(found, low=bounds.low, high=bounds.high)
     good, bad = (high < limit, low > limit) if lower_is_better else (low > limit, high < limit)
     if good or bad:
-        return replace(found, verdict="pass" if good else "fail", reason="surely" if good else "surely not")
-    reason = "may be, or may be not"
+        return replace(
+            found, verdict="pass" if good else "fail", reason=f"surely {'within' if good else 'beyond'} the limit"
+        )
+    reason = "may lie within the limit or beyond it"
     if worst and ((bounds.high < limit) if lower_is_better else (bounds.low > limit)):
-        reason = f"{100 * worst:.1f} % without a grade could hide that it is not"
+        reason = f"{100 * worst:.1f} % without a grade could hide that it lies beyond the limit"
     return replace(found, reason=reason, n_needed=needed_n(paired.n, bounds, value, limit, rule.alpha))
 
 

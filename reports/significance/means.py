@@ -24,6 +24,8 @@ Values = NDArray[np.float64]
 
 SIGN_FLIP = "sign-flip permutation"
 TOO_FEW = "n too small"
+STUDENT_BELOW = 40
+"""Items; a bootstrap of fewer is too narrow."""
 
 
 @dataclass(frozen=True)
@@ -49,10 +51,9 @@ def paired_mean(
 ) -> PairedMean:
     """The mean difference by the rules of this house.
 
-    From ten items on: BCa bootstrap interval (normal above 5,000, where the two agree), sign-flip permutation test,
-    Wilcoxon's signed ranks beside it. Below ten: Student's interval and no test, for a bootstrap would be too
-    narrow. Differences that are all the same have no interval and no standard error, whatever their number; where
-    all are 0, p is 1.
+    From ten items on: sign-flip permutation test, Wilcoxon's signed ranks beside it; below, no test. The interval is
+    that of `mean_difference_interval`. Differences that are all the same have no interval and no standard error,
+    whatever their number; where all are 0, p is 1.
 
     Raises:
         ValueError: no differences, or some that are not numbers.
@@ -81,11 +82,15 @@ def paired_mean(
 def mean_difference_interval(
     differences: Values, confidence: float = CONFIDENCE, resamples: int = RESAMPLES, seed: int = 0
 ) -> Interval:
-    """Student's interval below ten items, BCa bootstrap up to 5,000, normal beyond; None without spread."""
+    """Student's interval below forty items, BCa bootstrap up to 5,000, normal beyond; None without spread.
+
+    Coverage of "95 %" for normal differences and for those of ratings, 4,000 rounds: Student .94 to .96 for every n
+    from 10, BCa .905 and .883 (n = 10), .928 and .920 (20), .932 and .939 (40), .946 and .944 (80).
+    """
     values = _numbers(differences)
     if not _has_spread(values):
         return None
-    if len(values) < BOOTSTRAP_FROM:
+    if len(values) < STUDENT_BELOW:
         return _student(values, confidence)
     if len(values) <= BOOTSTRAP_UP_TO:
         low, high = bca_means(values, confidence=confidence, resamples=resamples, seed=seed)
