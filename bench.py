@@ -112,15 +112,14 @@ def _compare(arguments: argparse.Namespace) -> int:
 
 def _gate(arguments: argparse.Namespace) -> int:
     from harness.printing import print_line, say
-    from reports.gate.door import check, publish
-    from tasks.paths import user_path
+    from reports.gate.door import check, publish, watch
 
-    found = check(
-        user_path(arguments.run),
-        user_path(arguments.baseline) if arguments.baseline else None,
-        user_path(arguments.policy) if arguments.policy else None,
-        arguments.baseline_sha256,
-    )
+    policy = {key: getattr(arguments, key) for key in ("baseline", "policy", "baseline_sha256")}
+    if arguments.sequential:
+        flags = {key: value for key in GATED if (value := getattr(arguments, key)) is not None}
+        found = watch(arguments.run, flags, **policy, quiet=arguments.json)
+    else:
+        found = check(arguments.run, [key for key in GATED if getattr(arguments, key) is not None], **policy)
     for line in publish(found, arguments.junit, arguments.markdown, arguments.inconclusive):
         say(line)
     if arguments.json:
@@ -237,6 +236,8 @@ def _list(arguments: argparse.Namespace, rows: list[dict[str, str | None]]) -> i
     return 0
 
 
+GATED = ("model", "backend", "base_url", "chat_template", "concurrency", "out")
+"""Flags of a run that a sequential gate hands on."""
 COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "run": _run, "judge": _judge, "show": _show, "compare": _compare, "gate": _gate, "inspect": _inspect, "data": _data,
     "export": _export, "calibrate": _calibrate, "tasks": _tasks, "judges": _judges,

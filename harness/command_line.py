@@ -104,7 +104,7 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     command.set_defaults(command="gate")
     add = command.add_argument
-    add("run", metavar="RUN")
+    add("run", metavar="RUN", nargs="?", help="the run to judge (with --sequential none: it is made)")
     add("--baseline", metavar="RUN0", help="the run that it must not be worse than")
     add(
         "--baseline-sha256", metavar="HASH", help="refuse a baseline of which anything has changed (the gate prints it)"
@@ -113,6 +113,17 @@ def parser() -> argparse.ArgumentParser:
     add("--inconclusive", choices=["pass", "fail"], help="what an undecided gate exits as (default: 3)")
     add("--junit", metavar="FILE", help="write JUnit XML, a test case a rule")
     add("--markdown", metavar="FILE", help="write a comment for a pull request, under 60 kB")
+    group = command.add_argument_group(
+        "sequential", "run a model as the baseline was run, in random order, and stop as soon as the verdict is certain"
+    )
+    add = group.add_argument
+    add("--sequential", action="store_true", help="do that, with --model M and --baseline RUN0")
+    add("--model", metavar="M", help="as in bench run")
+    add("--out", metavar="DIR", help="its run directory (default: runs/MODEL-HASH)")
+    add("--backend", metavar="B", help="as in bench run")
+    add("--base-url", metavar="U", help="as in bench run")
+    add("--chat-template", metavar="FILE", help="as in bench run")
+    add("--concurrency", metavar="N", type=int, help="as in bench run")
 
     command = commands.add_parser(
         "inspect", parents=[common], help="the worst answers of a run, and what answers have in common",

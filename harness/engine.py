@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 from harness.models.model import Model
@@ -59,6 +60,12 @@ class Assignment:
         return self.task.graded * len(self.judges) * self.repeats
 
 
+Conversation = tuple[Assignment, Item, int]
+"""What one coroutine walks: an item of a task, in one of its samples."""
+Schedule = Callable[[Path, Sequence[Assignment]], Iterable[Conversation]]
+"""In which order the conversations of a run directory are begun, and when no more of them are."""
+
+
 @dataclass
 class Tally:
     """How far a run is. `stored` counts what earlier sittings left; the rest is this sitting's."""
@@ -93,8 +100,10 @@ class Engine:
     tally: Tally
     seed: int
 
-    async def run(self, assignments: Sequence[Assignment], window: int) -> None:
-        """Do what is missing; what failed is counted in the tally.
+    async def run(self, planned: Iterable[Conversation], window: int) -> None:
+        """Do what is missing of the conversations `planned`, which are asked for as places get free, one by one.
+
+        What failed is counted in the tally.
 
         Raises:
             RunStopped: the model or the disk gave up; what is stored is kept.
@@ -102,7 +111,7 @@ class Engine:
         places = asyncio.Semaphore(window)
         try:
             async with asyncio.TaskGroup() as group:
-                for assignment, item, sample in _conversations(assignments):
+                for assignment, item, sample in planned:
                     if self._is_stored(assignment, item, sample):
                         continue
                     await places.acquire()
@@ -207,7 +216,8 @@ class Engine:
             self.tally.fail(f"{judge.name} on {answer.task}/{answer.item}: {grade.error}")
 
 
-def _conversations(assignments: Sequence[Assignment]) -> Iterator[tuple[Assignment, Item, int]]:
+def conversations(assignments: Sequence[Assignment]) -> Iterator[Conversation]:
+    """Every conversation of these tasks, in the order of the data."""
     for assignment in assignments:
         for item in assignment.task.items():
             for sample in range(assignment.task.samples(item)):

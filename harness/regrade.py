@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.config import JUDGE_FLAGS, judge_config
-from harness.engine import Assignment, Engine, Tally
+from harness.engine import Assignment, Engine, Tally, conversations
 from harness.judging import JudgeModels, judge_models
 from harness.plan import refuse_idle_judge_flags
 from harness.printing import say, say_nothing
@@ -112,7 +112,7 @@ def grade_stored(
     sitting = Sitting(store, tally, manifest, started, time.perf_counter() - started)
     with recorded(sitting, lambda: {"usage": {"judges": models.usage()}}):
         window = max(1, 2 * models.parallel)
-        work(Engine(None, store, tally, seed=0), assignments, window, models.close, quiet=quiet)
+        work(Engine(None, store, tally, seed=0), conversations(assignments), window, models.close, quiet=quiet)
         result = replace(read_result(store.directory), failure=tally.failure)
         store.write_json(SCORES, result.as_json())
         sitting.status = result.status

@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from harness.config import RunConfig
-from harness.engine import Engine, Tally
+from harness.engine import Engine, Schedule, Tally, conversations
 from harness.environment import environment
 from harness.plan import Plan, make_plan
 from harness.printing import say, say_nothing
@@ -17,8 +17,10 @@ from harness.store import JUDGES_ADDED, MANIFEST, SCHEMA_VERSION, SCORES, RunSto
 from tasks.errors import BadInput
 
 
-def run(config: RunConfig, *, quiet: bool = False) -> RunResult:
+def run(config: RunConfig, *, quiet: bool = False, schedule: Schedule | None = None) -> RunResult:
     """Do what is missing of a run, score it, and say how it stands.
+
+    A `schedule` may begin conversations in another order than that of the data, and leave some of them out.
 
     Raises:
         BadInput: the run can not begin; nothing is left behind.
@@ -43,7 +45,12 @@ def run(config: RunConfig, *, quiet: bool = False) -> RunResult:
         with recorded(sitting, lambda: {"model_s": round(plan.model.busy_s, 2), "usage": plan.usage()}):
             # A number of conversations in flight is what --concurrency means to a model that has no requests.
             window = config.concurrency if config.concurrency and plan.is_local else plan.window
-            work(Engine(plan.model, store, tally, config.seed), plan.assignments, window, plan.close, quiet=quiet)
+            if schedule:
+                # What may end at any moment keeps little in flight, since that is still done.
+                window = max(1, window // 4)
+            engine = Engine(plan.model, store, tally, config.seed)
+            planned = schedule(plan.directory, plan.assignments) if schedule else conversations(plan.assignments)
+            work(engine, planned, window, plan.close, quiet=quiet)
             result = replace(read_result(plan.directory), failure=tally.failure)
             store.write_json(SCORES, result.as_json())
             sitting.status = result.status

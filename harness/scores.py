@@ -11,7 +11,7 @@ every interval.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,7 @@ from harness.grades import Scored, grades_by_judge
 from harness.intervals import mean_interval
 from harness.jury import dissent_within, jury, variance_within
 from harness.metrics import ALL, METRICS, groups_of
+from harness.stored_run import StoredRun
 from tasks.task import PROBE, Scoring
 
 if TYPE_CHECKING:
@@ -84,6 +85,20 @@ def run_scores(frames: RunFrames, tasks: Mapping[str, Scored], *, same_answers: 
             scores += _by_group(task, JURY, jury(list(by_judge.values())), how.scoring)
             scores.append(_noise(task, JURY, pd.concat(by_judge.values()), how.scoring, graded))
     return scores
+
+
+def overall_metrics(run: StoredRun) -> Iterator[tuple[str, str | None, Metric]]:
+    """Every metric over all answers of a run that has values for single ones: task, judge (or jury), metric."""
+    for task, how in run.tasks.items():
+        if how.graded == "none":
+            if task != PROBE:
+                texts = read_texts(run.frames, same_answers=run.same_answers)
+                yield from ((task, None, metric) for metric in text_metrics(texts))
+            continue
+        by_judge = grades_by_judge(run.frames, task, how)
+        if len(by_judge) > 1:
+            by_judge[JURY] = jury(list(by_judge.values()))
+        yield from ((task, judge, it) for judge, graded in by_judge.items() for it in METRICS[how.scoring](graded))
 
 
 def _repeats(frames: RunFrames, task: str, judge: str) -> pd.DataFrame:

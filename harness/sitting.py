@@ -6,11 +6,11 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from harness.engine import Assignment, Engine, Tally
+from harness.engine import Conversation, Engine, Tally
 from harness.progress import shown
 from harness.store import MANIFEST, RunStore
 from tasks.errors import RunStopped
@@ -54,16 +54,16 @@ def recorded(sitting: Sitting, spent: Callable[[], Mapping[str, Any]]) -> Iterat
 
 
 def work(
-    engine: Engine, assignments: Sequence[Assignment], window: int, close: Callable[[], None], *, quiet: bool
+    engine: Engine, planned: Iterable[Conversation], window: int, close: Callable[[], None], *, quiet: bool
 ) -> None:
-    """Run the engine with `window` conversations in flight, and `close` the models whatever happens.
+    """Run the engine with `window` of the `planned` conversations in flight, and `close` the models whatever happens.
 
     Raises:
         RunStopped: it was told to stop, or could not go on; what is stored is kept.
     """
     store, tally = engine.store, engine.tally
     try:
-        stopped = asyncio.run(_until_done(engine, assignments, window, quiet))
+        stopped = asyncio.run(_until_done(engine, planned, window, quiet))
     finally:
         close()
     if stopped:
@@ -73,7 +73,7 @@ def work(
         )
 
 
-async def _until_done(engine: Engine, assignments: Sequence[Assignment], window: int, quiet: bool) -> bool:
+async def _until_done(engine: Engine, planned: Iterable[Conversation], window: int, quiet: bool) -> bool:
     """Run the engine; True if Ctrl-C or SIGTERM ended it before its time."""
     loop = asyncio.get_running_loop()
     main = asyncio.current_task()
@@ -82,7 +82,7 @@ async def _until_done(engine: Engine, assignments: Sequence[Assignment], window:
     loop.add_signal_handler(signal.SIGTERM, main.cancel)
     try:
         async with shown(engine.tally, quiet=quiet):
-            await engine.run(assignments, window)
+            await engine.run(planned, window)
     except asyncio.CancelledError:
         return True
     finally:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from harness.engine import Assignment, Engine, Tally
+from harness.engine import Assignment, Engine, Tally, conversations
 from harness.records import read_records
 from harness.store import ANSWER_FIELDS, JUDGMENT_FIELDS, MANIFEST_KEYS, RunStore
 from judges.judgment import Grade
@@ -94,7 +94,7 @@ def run_engine(
     tally = Tally(assignment.answers, assignment.judgments)
     with RunStore.open(tmp_path / "run", {}) as store:
         store.write_json("run.json", {key: {} for key in MANIFEST_KEYS} | {"schema_version": 1})
-        asyncio.run(Engine(model, store, tally, seed=0).run([assignment], window))
+        asyncio.run(Engine(model, store, tally, seed=0).run(conversations([assignment]), window))
     return tally
 
 

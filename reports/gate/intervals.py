@@ -8,6 +8,7 @@ than it says. `benchmarks/gate_error_rates.py` measures how often a gate of thes
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from harness.intervals import BOOTSTRAP_FROM, effective_n
 from reports.pairing import Paired, Values, rate_interval
+from reports.significance.proportions import PairedCounts, tango
 
 UNBOUNDED = (-math.inf, math.inf)
 
@@ -54,6 +56,22 @@ def absolute_bounds(
     if is_rate:
         return clopper_pearson(float(values.mean()), effective_n(values, requests), confidence)
     return _student(np.bincount(requests, weights=values) / sizes, scale or UNBOUNDED, confidence)
+
+
+def mean_bounds(values: Sequence[float], ends: tuple[float, float], is_rate: bool, confidence: float) -> Bounds | None:
+    """Bounds of the mean of one value a request, between two ends; None below ten.
+
+    Differences of yes and no have Tango's interval, yes and no alone Clopper and Pearson's, anything else Student's.
+    """
+    found = np.asarray(values, dtype=float)
+    if len(found) < BOOTSTRAP_FROM:
+        return None
+    if is_rate and ends == (0.0, 1.0) and np.isin(found, (0.0, 1.0)).all():
+        return clopper_pearson(float(found.mean()), len(found), confidence)
+    if is_rate and np.isin(found, (-1.0, 0.0, 1.0)).all():
+        gained, lost = int((found > 0).sum()), int((found < 0).sum())
+        return Bounds(*tango(PairedCounts(0, lost, gained, len(found) - gained - lost), confidence))
+    return _student(found, ends, confidence)
 
 
 def clopper_pearson(rate: float, n: float, confidence: float) -> Bounds:

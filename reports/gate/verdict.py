@@ -16,7 +16,7 @@ from harness.metrics import ALL, every_metric
 from harness.scores import JURY
 from harness.stored_run import StoredRun
 from reports.collapse_comparison import Texts, collapse_against, texts_of_both
-from reports.comparable import FORBIDDING, Couple, couple
+from reports.comparable import FORBIDDING, Couple, Obstacle, couple
 from reports.comparison import Choice, PairedMetric, graded_by_both, paired_metrics
 from reports.gate.intervals import absolute_bounds, needed_n, paired_bounds
 from reports.gate.policy import VERDICT, Policy, Rule
@@ -140,9 +140,14 @@ def _obstacles(both: Couple, task: str, judge: str | None, *, paired: bool) -> l
     return list(
         dict.fromkeys(
             str(it) for it in both.obstacles
-            if it.kind != "note" and (it.task in of_all or (it.task == task and it.judge in (None, judge)))
+            if blocking(it) and (it.task in of_all or (it.task == task and it.judge in (None, judge)))
         )
     )  # fmt: skip
+
+
+def blocking(it: Obstacle) -> bool:
+    """Whether a gate does not pass over it."""
+    return it.kind != "note"
 
 
 def _missing(rule: Rule, figures: _Figures, alone: _Figures) -> RuleVerdict:

@@ -1,6 +1,9 @@
 """Corrections for making several tests: adjusted p-values, of which each may be held against alpha by itself.
 
-None stands for a test that was not made: it stays None and counts for nothing.
+None stands for a test that was not made: it stays None and counts for nothing. A p outside 0 to 1 is a ValueError.
+
+    >>> holm([0.01, None, 0.04, 0.03])
+    [0.03, None, 0.06, 0.06]
 """
 
 from __future__ import annotations
@@ -23,6 +26,8 @@ def benjamini_hochberg(p_values: Sequence[float | None]) -> list[float | None]:
 def _adjusted(p_values: Sequence[float | None], *, falls: bool) -> list[float | None]:
     made = [place for place, p in enumerate(p_values) if p is not None]
     p = np.array([p_values[place] for place in made], dtype=float)
+    if not ((p >= 0) & (p <= 1)).all():
+        raise ValueError(f"p-values from 0 to 1, not {p}")
     order = np.argsort(p, kind="stable")
     m = len(p)
     if falls:
