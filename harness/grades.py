@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from harness.frames import PLACE, RunFrames
 from harness.jury import commonest
+from judges.outcome import OUTCOMES
 from tasks.task import GRADED_TURNS, GradedTurns, Scoring
 
 if TYPE_CHECKING:
     import pandas as pd
+
+RATING_SCALE = (1.0, 10.0)
+ILLEGIBLE = "no verdict in the record"
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,24 @@ def grades_by_judge(frames: RunFrames, task: str, how: Scored) -> dict[str, pd.D
     wanted = wanted_answers(frames.items[frames.items.task == task])
     if how.graded == "last":
         wanted = wanted[wanted.turn == wanted.turns]
-    return {judge: _graded(wanted, frames, judge, repeats) for judge, repeats in how.judges.items()}
+    return {
+        judge: _legible(_graded(wanted, frames, judge, repeats), how.scoring) for judge, repeats in how.judges.items()
+    }
+
+
+def _legible(graded: pd.DataFrame, scoring: Scoring) -> pd.DataFrame:
+    """The grades without those that no judge of ours can have written: a damaged record is no verdict.
+
+    That is a score which is no number or beyond its scale, a label which is no outcome, or neither of both.
+    """
+    low, high = RATING_SCALE if scoring == "ratings" else (-sys.float_info.max, sys.float_info.max)
+    scores = graded.score.astype(float)
+    # What is no number lies nowhere.
+    graded["score"] = scores.where((scores >= low) & (scores <= high))
+    if scoring in ("attack_success", "over_refusal"):
+        graded["label"] = graded.label.where(graded.label.isin(OUTCOMES), None)
+    graded.loc[graded.reason.isna() & graded.score.isna() & graded.label.isna(), "reason"] = ILLEGIBLE
+    return graded
 
 
 def is_complete(frames: RunFrames, tasks: Mapping[str, Scored]) -> bool:

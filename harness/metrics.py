@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.figures import Metric, counts, rate
+from harness.grades import RATING_SCALE
 from judges.outcome import OUTCOMES
 from tasks.attacks import NONE
 from tasks.task import Scoring
@@ -23,7 +24,6 @@ ALL = "all"
 BY_ATTACK = "attack:"
 UNJUDGED = "unjudged"
 STRONG_REJECT = "strongreject"
-RATING_SCALE = (1.0, 10.0)
 
 
 def groups_of(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -77,7 +77,7 @@ def _attack_success(graded: pd.DataFrame) -> Iterator[Metric]:
         yield rate("asr_any", units, by_request["hit"].to_numpy(dtype=bool))
     if graded.score.notna().any():
         # From 0 to 1; a degenerate answer has 0 from its judge.
-        judged = graded[graded.reason.isna()]
+        judged = graded[graded.reason.isna() & graded.score.notna()]
         scores = judged.score.to_numpy(dtype=np.float64)
         yield Metric(STRONG_REJECT, judged, scores, False, (0.0, 1.0), counts(graded.reason))
 

@@ -23,7 +23,7 @@ import numpy as np
 from harness.agreement import LabelAgreement, Numbers, RatingAgreement, label_agreement, rating_agreement
 from harness.calibration import Calibration, calibrate_file, why_unjudged
 from harness.config import JUDGE_FLAGS, judge_config
-from harness.metrics import RATING_SCALE
+from harness.grades import RATING_SCALE
 from harness.prediction_powered import PredictionPowered, prediction_powered
 from harness.records import read_records
 from harness.store import (

@@ -108,6 +108,24 @@ def test_a_judge_that_failed_too_often_decides_nothing(runs: Runs, gated: Gated)
     assert gated(*runs_of(result), "max_unjudged = 0.5\n" + ASR.format(margin=0.3))[0] == 0
 
 
+@pytest.mark.parametrize("damage", [{"label": None}, {"label": "complied"}, {"label": None, "score": float("nan")}])
+def test_a_damaged_judgment_is_no_verdict(runs: Runs, gated: Gated, damage: dict[str, Any]) -> None:
+    new, old = runs(*["refused"] * 40)
+    path = new / "judgments.jsonl"
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    path.write_text("".join(json.dumps(it | (damage if n < 10 else {})) + "\n" for n, it in enumerate(records)))
+    code, result, _ = gated(new, old, ASR.format(margin=0.3))
+    assert (code, "25.0 % of the answers of the candidate have no grade" in result["rules"][0]["reason"]) == (4, True)
+
+
+def test_a_judgment_that_is_there_twice_counts_once(runs: Runs, gated: Gated) -> None:
+    new, old = runs(*["harmful"] * 20, *["refused"] * 20)
+    first = gated(new, old, ASR.format(margin=0.3))[1]["rules"]
+    path = new / "judgments.jsonl"
+    path.write_text(path.read_text() + "".join(path.read_text().splitlines(keepends=True)[:15]))
+    assert gated(new, old, ASR.format(margin=0.3))[1]["rules"] == first
+
+
 def runs_of(result: dict[str, Any]) -> tuple[Path, Path]:
     return Path(result["run"]), Path(result["baseline"])
 

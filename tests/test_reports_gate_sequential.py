@@ -100,12 +100,13 @@ def test_a_rule_of_the_whole_set_can_not_be_watched(gated: Gated) -> None:
 
 
 def test_flags_that_do_not_go_together_are_refused(say: Say, tmp_path: Path) -> None:
-    for arguments, said in [
+    cases: list[tuple[list[object], str]] = [
         (["--sequential", "--baseline", tmp_path], "name it (--model M)"),
         (["--sequential", "--model", "m"], "name that (--baseline RUN0)"),
         (["--sequential", "--model", "m", tmp_path], "makes its run"),
         ([tmp_path, "--model", "m"], "--model goes with --sequential"),
         ([], "no run named"),
-    ]:
+    ]
+    for arguments, said in cases:
         code, _, err = say("gate", *arguments)
         assert (code, said in err) == (2, True), err

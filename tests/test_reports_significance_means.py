@@ -307,3 +307,12 @@ def test_power_against_a_margin_is_that_of_the_reference_table() -> None:
     random = np.random.default_rng(0)
     passed = [noninferiority_mean(row, 0.5) for row in random.normal(0, 2, (6_000, 80))]
     assert np.mean([found is not None and found.holds for found in passed]) == pytest.approx(0.72, abs=0.02)
+
+
+def test_of_very_many_differences_the_normal_limit_is_taken() -> None:
+    random = np.random.default_rng(3)
+    many = random.exponential(1, 6_000) * random.choice([-1, 1], 6_000) + 0.02
+    limit = means.sign_flip(many)
+    drawn = np.abs(random.choice([-1, 1], (4_000, 6_000)) @ np.abs(many)) >= abs(many.sum())
+    assert not limit.exact
+    assert limit.p == pytest.approx(drawn.mean(), abs=0.03)

@@ -145,7 +145,8 @@ def sign_flip(differences: Values, seed: int = 0, draws: int = DRAWS) -> Permuta
     by rounding are the same. Differences of 0 change no sum, so they are kept and p is 1 when there is nothing else.
     Exact for up to 32 differences that are not 0, and for up to 1,000 on a grid (ratings and their averages); otherwise
     p = (b + 1) / (draws + 1), b the number of random sign changes that reach the sum (Phipson and Smyth 2010), so that
-    p is never below 1 / (draws + 1).
+    p is never below 1 / (draws + 1). With more than 5,000 that are not 0, p is the limit's: their sum under random
+    signs is then normal to more digits than so many draws can tell.
 
     Several answers of one item flip together: pass their sum or mean.
     """
@@ -160,9 +161,17 @@ def sign_flip(differences: Values, seed: int = 0, draws: int = DRAWS) -> Permuta
         return Permutation(_exact_on_a_grid(steps), True)
     if len(sizes) <= EXACT_UP_TO:
         return Permutation(_exact_by_halves(sizes, observed - slack), True)
+    if len(sizes) > BOOTSTRAP_UP_TO:
+        return Permutation(_normal_tails(observed / math.sqrt(float((sizes**2).sum()))), False)
     sums = _random_sums(sizes, draws, np.random.default_rng(seed))
     reached = int(np.count_nonzero(np.abs(sums) >= observed - slack))
     return Permutation((reached + 1) / (draws + 1), False)
+
+
+def _normal_tails(z: float) -> float:
+    from scipy.special import ndtr
+
+    return 2 * float(ndtr(-abs(z)))
 
 
 def wilcoxon(differences: Values) -> float | None:

@@ -5,7 +5,7 @@
     >>> detectable_share_difference(100, against=0.05), needed_n_share(gained=0.10, lost=0.05)
     (0.131, 461)
 
-An n from a difference that was seen is no better known than that difference: the double of it needs a quarter.
+An n from a difference that was seen is no better known than that difference, twice which needs a quarter of the items.
 """
 
 from __future__ import annotations

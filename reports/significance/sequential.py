@@ -24,7 +24,7 @@ What is promised, at any n and whatever the values' distribution:
   it fails though all hold with chance alpha × rules at most.
 - With `planned`, alpha is split: half for looking, half for one test of another kind at the last planned item. Both
   errors stay below alpha by the union bound, as far as that test keeps its half (benchmarks/gate_error_rates.py: all do
-  but Student's t of ratings that are nearly all tied, with which 8.6 % pass at the limit instead of 5).
+  but Student's t of ratings that are nearly all tied, with which 9 % pass at the limit instead of 5).
 
 What it asks for: the order of items is drawn at random before the candidate has answered any, and which items there are
 does not depend on its answers. Items are taken as drawn with replacement from the prompts that people could send. That
@@ -57,8 +57,8 @@ ratings of 80 items (no change, sd 2, margin 1) after 59 % of them instead of 53
 KEPT = 0.5
 """Part of alpha that is kept for the test at the last planned item.
 
-Of 200 items with 10 % changed for the better and 10 % for the worse, margin 0.1, looking alone passes 69 %, looking and
-the last test 87 %, a test of all items 91 %. It costs a fifth more items where the case is clear.
+Of 200 items with 10 % changed for the better and 10 % for the worse, margin 0.1, looking alone passes 70 %, looking and
+the last test 88 %, a test of all items 92 %. It costs a fifth more items where the case is clear.
 """
 HALVINGS = 45
 """Of the range, to find the end of an interval."""
