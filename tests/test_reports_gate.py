@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from stored_answers import run_of_outcomes
 
-from reports.gate.intervals import Bounds, absolute_bounds, clopper_pearson, needed_n
+from reports.gate.intervals import Bounds, absolute_bounds, clopper_pearson, mean_interval, needed_n
 from reports.gate.outputs import COMMENT_BYTES, markdown, workflow_commands
 from reports.gate.policy import Policy, Rule
 from reports.gate.verdict import GateResult, RuleVerdict
@@ -313,3 +313,29 @@ def test_equal_values_say_how_rare_others_are() -> None:
     # None of 60 is another: with 95 % confidence at most 4.9 % are, and those 1 or 10.
     others = 1 - 0.05 ** (1 / 60)
     assert (found.low, found.high) == pytest.approx((7 - 6 * others, 7 + 3 * others))
+
+
+def test_a_few_far_losses_among_ties_widen_the_bound_on_their_side_alone() -> None:
+    values = np.array([0.0] * 76 + [-8.0, -6.0, -7.0, -5.0])
+    found = mean_interval(values, (-9.0, 9.0), 0.9)
+    half = 1.6644 * values.std(ddof=1) / 80**0.5
+    assert found.high == pytest.approx(values.mean() + half, abs=1e-3)
+    assert found.low < values.mean() - 1.5 * half
+    even = np.array([-1.0, 1.0] * 40)
+    found = mean_interval(even, (-9.0, 9.0), 0.9)
+    assert found.high == -found.low == pytest.approx(1.6644 * even.std(ddof=1) / 80**0.5, abs=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [20, 40, 80])
+def test_a_mean_at_the_limit_passes_as_rarely_as_alpha_says(n: int) -> None:
+    random = np.random.default_rng(7)
+    rounds = 4_000
+    losses = np.where(random.random((rounds, n)) < 0.1, -random.integers(1, 9, (rounds, n)), 0)
+    for drawn, truth in [
+        (random.normal(0, 2, (rounds, n)), 0.0),
+        (-random.exponential(1.5, (rounds, n)), -1.5),
+        (losses.astype(float), -0.45),
+    ]:
+        passed = [mean_interval(values, (-9.0, 9.0), 0.9).low > truth for values in drawn]
+        assert np.mean(passed) < 0.08

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import isfinite
 from typing import Literal
 
 from harness.metrics import ALL, every_metric
@@ -215,7 +216,7 @@ def _measured(rule: Rule, it: PairedMetric, hidden: float) -> RuleVerdict:
     lower_is_better = rule.direction == "lower" if rule.is_paired else rule.max is not None
     worst = hidden if paired.is_rate else 0.0
     low, high = (bounds.low, bounds.high + worst) if lower_is_better else (bounds.low - worst, bounds.high)
-    found = replace(found, low=bounds.low, high=bounds.high)
+    found = replace(found, low=_finite(bounds.low), high=_finite(bounds.high))
     good, bad = (high < limit, low > limit) if lower_is_better else (low > limit, high < limit)
     if good or bad:
         return replace(
@@ -225,6 +226,11 @@ def _measured(rule: Rule, it: PairedMetric, hidden: float) -> RuleVerdict:
     if worst and ((bounds.high < limit) if lower_is_better else (bounds.low > limit)):
         reason = f"{100 * worst:.1f} % without a grade could hide that it lies beyond the limit"
     return replace(found, reason=reason, n_needed=needed_n(paired.n, bounds, value, limit, rule.alpha))
+
+
+def _finite(bound: float) -> float | None:
+    """A bound, if there is one: a mean without a scale may lie anywhere, and JSON has no infinity."""
+    return bound if isfinite(bound) else None
 
 
 def _collapse(rule: Rule, figures: _Figures, policy: Policy) -> RuleVerdict:
