@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
-from harness.collapse_metrics import read_texts, set_figures, text_metrics
+from harness.collapse_metrics import SetFigure, read_texts, set_figures, text_metrics
 from harness.collapse_verdict import boilerplate
-from harness.figures import Metric, Rate
+from harness.figures import Metric
 from harness.metrics import ALL
 from harness.scores import JURY, Score
 from reports.comparable import Couple
@@ -32,18 +33,20 @@ class Texts:
     baseline: pd.DataFrame
     candidate: pd.DataFrame
 
-    def metrics(self) -> tuple[Iterator[Metric], Iterator[Metric]]:
-        return text_metrics(self.baseline), text_metrics(self.candidate)
+    @cached_property
+    def metrics(self) -> tuple[Sequence[Metric], Sequence[Metric]]:
+        """The measures of single answers, of both runs."""
+        return list(text_metrics(self.baseline)), list(text_metrics(self.candidate))
 
-    def set_figures(self) -> Iterator[tuple[str, Rate, Rate]]:
+    @cached_property
+    def set_figures(self) -> tuple[Sequence[SetFigure], Sequence[SetFigure]]:
         """The measures of the two sets of answers."""
-        for before, after in zip(set_figures(self.baseline), set_figures(self.candidate), strict=True):
-            yield before[0], before[1], after[1]
+        return list(set_figures(self.baseline)), list(set_figures(self.candidate))
 
     def candidate_scores(self) -> list[Score]:
         """The collapse scores of the candidate alone, over these answers."""
-        scores = [Score.measured(TASK, ALL, metric) for metric in text_metrics(self.candidate)]
-        return scores + [Score.of(TASK, ALL, *figure) for figure in set_figures(self.candidate)]
+        scores = [Score.measured(TASK, ALL, metric) for metric in self.metrics[1]]
+        return scores + [Score.of(TASK, ALL, *figure) for figure in self.set_figures[1]]
 
 
 def texts_of_both(both: Couple, *, force: bool = False) -> Texts | None:

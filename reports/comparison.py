@@ -219,7 +219,7 @@ def paired_metrics(both: Couple, texts: Texts | None, choice: Choice) -> Iterato
     for task in both.in_both:
         if both.baseline.tasks[task].graded == "none":
             if texts and task != PROBE:
-                for before, after in aligned(*texts.metrics()):
+                for before, after in aligned(*texts.metrics):
                     yield PairedMetric(task, None, ALL, before.name, pair(before, after))
         elif choice.force or not both.refused(task):
             for judge, sides in graded_by_both(both, task, force=choice.force).items():
@@ -235,7 +235,7 @@ def _rows(both: Couple, texts: Texts | None, choice: Choice) -> Iterator[Compari
         despite = [obstacle.reason for obstacle in both.refused(it.task, it.judge)] if choice.force else []
         yield Comparison(it.task, it.group, it.name, it.judge, *names, found, it.paired.left_out, despite=despite)
     if texts:
-        for name, before, after in texts.set_figures():
+        for (name, before, _), (_, after, _) in zip(*texts.set_figures, strict=True):
             yield Comparison("collapse", ALL, name, None, *names, of_sets(before, after), {})
 
 

@@ -19,7 +19,7 @@ from reports.terminal import graded_by, plain
 from reports.transition_table import print_transitions
 
 CORRECTED: dict[Correction, str] = {"holm": "Holm", "bh": "BH"}
-NARROWEST_TABLE = 94
+NARROWEST_TABLE = 96
 LEGEND = (
     "Differences are candidate - baseline over what both runs were asked, with 95 % intervals; rates in points of 100.",
     "seen: the least true difference that a test of this n finds in 80 % of cases. n counts requests.",
@@ -176,17 +176,25 @@ def _values(found: Difference) -> str:
 
 
 def _size(found: Difference, size: float) -> str:
-    return f"{100 * size:.1f}" if found.is_rate else f"{size:.2f}"
+    unit, digits = _unit(found)
+    return f"{unit * size:.{digits}f}"
 
 
 def _change(found: Difference) -> str:
     if found.difference is None:
         return "–"
-    unit, digits = (100, 1) if found.is_rate else (1, 2)
-    said = f"{unit * found.difference:+.{digits}f}"
-    if found.low is None or found.high is None:
-        return said
-    return f"{said} [{unit * found.low:+.{digits}f}, {unit * found.high:+.{digits}f}]"
+    unit, digits = _unit(found)
+    bounds = [found.difference, *(bound for bound in (found.low, found.high) if bound is not None)]
+    # No "-0.0": adding 0 takes the sign away.
+    said, *ends = (f"{round(unit * bound, digits) + 0.0:+.{digits}f}" for bound in bounds)
+    return f"{said} [{', '.join(ends)}]" if len(ends) == 2 else said
+
+
+def _unit(found: Difference) -> tuple[int, int]:
+    """What figures are multiplied by, and how many decimals they are shown with."""
+    if found.is_rate:
+        return 100, 1
+    return 1, 2 if max(abs(found.baseline_value or 0), abs(found.candidate_value or 0)) < 100 else 1
 
 
 def _p(p: float, *, equals: bool = False) -> str:

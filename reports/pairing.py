@@ -7,7 +7,7 @@ samples of one are averaged, or taken as one cluster (Miller 2024, section 2.2 a
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -96,7 +96,7 @@ def pair(baseline: Metric, candidate: Metric) -> Paired:
     )
 
 
-def aligned(before: Iterator[Metric], after: Iterator[Metric]) -> Iterator[tuple[Metric, Metric]]:
+def aligned(before: Iterable[Metric], after: Iterable[Metric]) -> Iterator[tuple[Metric, Metric]]:
     """The metrics that both have, in the order of the first."""
     there = {metric.name: metric for metric in after}
     return ((metric, there[metric.name]) for metric in before if metric.name in there)

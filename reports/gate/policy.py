@@ -104,11 +104,12 @@ def read_policy(path: Path) -> Policy:
     _refuse_unknown(f"{path}", values, {*known, "rule"})
     if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
         raise BadInput(f"{path} has no rules: each begins with [[rule]]")
-    alpha = _share(path, "alpha", values.get("alpha", 0.05), most=0.5)
+    alpha = _alpha(path, values.get("alpha", 0.05))
+    most = values.get("max_unjudged", 0.05)
+    if isinstance(most, bool) or not isinstance(most, int | float) or not 0 <= most <= 1:
+        raise BadInput(f"{path}: max_unjudged is a share from 0 to 1, not {most!r}")
     rules = [_rule(f"{path}, rule {number}", {"alpha": alpha, **row}) for number, row in enumerate(rows, start=1)]
-    return Policy(
-        rules=rules, max_unjudged=_share(path, "max_unjudged", values.get("max_unjudged", 0.05)), source=str(path)
-    )
+    return Policy(rules=rules, max_unjudged=float(most), source=str(path))
 
 
 def _rule(where: str, row: Mapping[str, Any]) -> Rule:
@@ -137,20 +138,12 @@ def _rule(where: str, row: Mapping[str, Any]) -> Rule:
         raise BadInput(f'{where}: worst goes with metric = "{VERDICT}", and with nothing else')
     if "worst" in row and row["worst"] not in PASSING_WORDS:
         raise BadInput(f"{where}: worst is {' or '.join(PASSING_WORDS)}, not {row['worst']!r}")
-    alpha = _share(where, "alpha", row["alpha"], most=0.5)
-    return Rule(**{**row, "alpha": alpha, "metric": VERDICT if metric == "verdict" else metric})
+    return Rule(**{**row, "alpha": _alpha(where, row["alpha"]), "metric": VERDICT if metric == "verdict" else metric})
 
 
-def _share(where: object, key: str, value: Any, most: float = 1.0) -> float:
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int | float)
-        or not 0 <= value <= most
-        or (most < 1 and not value)
-    ):
-        raise BadInput(
-            f"{where}: {key} is a share {'above' if most < 1 else 'from'} 0 and up to {most:g}, not {value!r}"
-        )
+def _alpha(where: object, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 0.5:
+        raise BadInput(f"{where}: alpha is an error rate above 0 and below 0.5, not {value!r}")
     return float(value)
 
 

@@ -94,6 +94,8 @@ class _Watched:
         self.order = [request for request in order if request in self.before]
         planned = len(self.order)
         rule = self.rule
+        if not planned:
+            raise BadInput(f"the baseline knows {rule.metric} of no request: there is nothing to hold a model against")
         try:
             if rule.margin is not None and rule.direction:
                 self.test = noninferiority(rule.margin, rule.direction, self.scale, planned)

@@ -36,7 +36,7 @@ the answers of an item first.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
@@ -243,7 +243,10 @@ def limit(value: float, direction: Direction, scale: Ends, planned: int | None =
 
 
 def _rule(threshold: float, direction: Direction, ends: Ends, planned: int | None) -> SequentialMean:
-    return SequentialMean(*ends, threshold, "below" if direction == "lower" else "above", planned)
+    good: Mapping[str, Side] = {"lower": "below", "higher": "above"}
+    if direction not in good:
+        raise ValueError(f"the better direction is lower or higher, not {direction!r}")
+    return SequentialMean(*ends, threshold, good[direction], planned)
 
 
 def _last(logs: Values) -> float:
