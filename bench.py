@@ -110,6 +110,22 @@ def _compare(arguments: argparse.Namespace) -> int:
     return 0 if found.rows else 2
 
 
+def _report(arguments: argparse.Namespace) -> int:
+    from harness.printing import print_line
+    from reports.report import report
+
+    formats = [name.strip() for given in arguments.format or () for name in given.split(",") if name.strip()]
+    files = report(
+        arguments.runs, arguments.out, baseline=arguments.baseline, formats=formats, quoted=arguments.quoted,
+        title=arguments.title,
+    )  # fmt: skip
+    if arguments.json:
+        print_line(json.dumps({"schema_version": 1, "files": list(map(str, files))}), sys.stdout)
+    else:
+        print_line("\n".join(map(str, files)), sys.stdout)
+    return 0
+
+
 def _gate(arguments: argparse.Namespace) -> int:
     from harness.printing import print_line, say
     from reports.gate.door import check, publish, watch
@@ -239,8 +255,8 @@ def _list(arguments: argparse.Namespace, rows: list[dict[str, str | None]]) -> i
 GATED = ("model", "backend", "base_url", "chat_template", "concurrency", "out")
 """Flags of a run that a sequential gate hands on."""
 COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
-    "run": _run, "judge": _judge, "show": _show, "compare": _compare, "gate": _gate, "inspect": _inspect, "data": _data,
-    "export": _export, "calibrate": _calibrate, "tasks": _tasks, "judges": _judges,
+    "run": _run, "judge": _judge, "show": _show, "compare": _compare, "gate": _gate, "report": _report,
+    "inspect": _inspect, "data": _data, "export": _export, "calibrate": _calibrate, "tasks": _tasks, "judges": _judges,
 }  # fmt: skip
 
 if __name__ == "__main__":

@@ -126,6 +126,20 @@ def parser() -> argparse.ArgumentParser:
     add("--concurrency", metavar="N", type=int, help="as in bench run")
 
     command = commands.add_parser(
+        "report", parents=[common], help="tables for a paper: LaTeX, Markdown, CSV",
+        description="Write the tables of some runs as files; with several runs, compared with the first.",
+        epilog="example: bench report runs/sft runs/dpo --out report --format latex,csv",
+    )  # fmt: skip
+    command.set_defaults(command="report")
+    add = command.add_argument
+    add("runs", metavar="RUN", nargs="+", help="run directories; the first is the baseline")
+    add("--out", metavar="DIR", required=True, help="where the files go")
+    add("--baseline", metavar="RUN0", help="the baseline, instead of the first run")
+    add("--format", metavar="F,…", action="append", help="latex, markdown, csv, tsv (default: all)")
+    add("--quoted", metavar="FILE", help="published rows to set below, in YAML (docs/quoted holds an example)")
+    add("--title", metavar="T", help="of the report")
+
+    command = commands.add_parser(
         "inspect", parents=[common], help="the worst answers of a run, and what answers have in common",
         description="List the worst answers of each kind of collapse with the evidence, and shared boilerplate.",
         epilog="example: bench inspect runs/demo --kind loop,boilerplate --top 5",

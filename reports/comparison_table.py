@@ -22,7 +22,8 @@ CORRECTED: dict[Correction, str] = {"holm": "Holm", "bh": "BH"}
 NARROWEST_TABLE = 96
 LEGEND = (
     "Differences are candidate - baseline over what both runs were asked, with 95 % intervals; rates in points of 100.",
-    "seen: the least true difference that a test of this n finds in 80 % of cases. n counts requests.",
+    "seen: the least true difference that a test of this n finds in 80 % of cases, given how far answers vary, or how",
+    "many changed the other way. n counts requests.",
 )
 
 
@@ -77,13 +78,13 @@ def in_words(row: Comparison, correction: Correction = "holm") -> str:
     """
     found = row.found
     relative = "" if found.relative is None else f", {100 * found.relative:+.1f} %"
-    p = TOO_FEW if found.p is None else f"p {_p(found.p, equals=True)}"
-    adjusted = "" if row.p_adjusted is None else f" ({CORRECTED[correction]} {_p(row.p_adjusted)})"
-    seen = "" if found.minimum_detectable is None else f"; could have seen {_size(found, found.minimum_detectable)}"
+    p = TOO_FEW if found.p is None else f"p {p_text(found.p, equals=True)}"
+    adjusted = "" if row.p_adjusted is None else f" ({CORRECTED[correction]} {p_text(row.p_adjusted)})"
+    seen = "" if found.minimum_detectable is None else f"; could have seen {size_text(found, found.minimum_detectable)}"
     judge = f", judged by {plain(row.judge)}" if row.judge else ""
     return (
-        f"{row.words or row.metric} {_change(found)} ({_values(found)}{relative}), {p}{adjusted}; n = {found.n}{seen}"
-        f" [{row.task}{judge}]"
+        f"{row.words or row.metric} {difference_text(found)} ({values_text(found)}{relative}), {p}{adjusted}; "
+        f"n = {found.n}{seen} [{row.task}{judge}]"
     )
 
 
@@ -96,18 +97,18 @@ def _table(title: str, rows: Sequence[Comparison], correction: Correction) -> It
     notes: dict[str, str] = {}
     for row in rows:
         found = row.found
-        tested = _p(found.p) if found.p is not None else "" if found.test == OF_THE_SET else found.test
+        tested = p_text(found.p) if found.p is not None else "" if found.test == OF_THE_SET else found.test
         table.add_row(
             *map(
                 Text,
                 (
                     row.metric,
-                    _values(found),
-                    _change(found),
+                    values_text(found),
+                    difference_text(found),
                     tested,
-                    "" if row.p_adjusted is None else _p(row.p_adjusted),
+                    "" if row.p_adjusted is None else p_text(row.p_adjusted),
                     f"{found.n}{_mark(row.left_out, notes)}",
-                    "" if found.minimum_detectable is None else _size(found, found.minimum_detectable),
+                    "" if found.minimum_detectable is None else size_text(found, found.minimum_detectable),
                 ),
             )
         )
@@ -131,7 +132,9 @@ def _groups(title: str, rows: Sequence[Comparison]) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
         found = row.found
-        table.add_row(*map(Text, (plain(row.group), row.metric, _values(found), _change(found), str(found.n))))
+        table.add_row(
+            *map(Text, (plain(row.group), row.metric, values_text(found), difference_text(found), str(found.n)))
+        )
     return table
 
 
@@ -168,19 +171,19 @@ def _correction(found: Comparisons) -> str:
     )
 
 
-def _values(found: Difference) -> str:
+def values_text(found: Difference) -> str:
     if found.baseline_value is None or found.candidate_value is None:
         return "–"
-    before, after = (_size(found, value) for value in (found.baseline_value, found.candidate_value))
+    before, after = (size_text(found, value) for value in (found.baseline_value, found.candidate_value))
     return f"{before} → {after}{' %' if found.is_rate else ''}"
 
 
-def _size(found: Difference, size: float) -> str:
+def size_text(found: Difference, size: float) -> str:
     unit, digits = _unit(found)
     return f"{unit * size:.{digits}f}"
 
 
-def _change(found: Difference) -> str:
+def difference_text(found: Difference) -> str:
     if found.difference is None:
         return "–"
     unit, digits = _unit(found)
@@ -197,6 +200,6 @@ def _unit(found: Difference) -> tuple[int, int]:
     return 1, 2 if max(abs(found.baseline_value or 0), abs(found.candidate_value or 0)) < 100 else 1
 
 
-def _p(p: float, *, equals: bool = False) -> str:
+def p_text(p: float, *, equals: bool = False) -> str:
     sign = "= " if equals else ""
     return f"{'< ' if equals else '<'}0.001" if p < 0.001 else f"{sign}{p:.3f}"

@@ -178,7 +178,8 @@ def _of_rates(paired: Paired, plain: Difference) -> Difference:
     counts = paired.counts
     test = mcnemar(counts)
     relative = relative_change(counts)
-    against = min(counts.baseline_only, counts.candidate_only) / counts.n
+    # Half an item more than was seen: that none changed this way is not known.
+    against = (min(counts.baseline_only, counts.candidate_only) + 0.5) / counts.n
     return replace(
         plain,
         p=test.mid_p, test="McNemar mid-p", p_beside=test.exact, test_beside="McNemar exact",

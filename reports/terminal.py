@@ -141,7 +141,7 @@ def _table(title: str) -> Table:
     return Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
 
 
-def _is_rate(row: Row) -> bool:
+def is_rate(row: Row) -> bool:
     return not row["metric"].startswith(NO_RATES)
 
 
@@ -150,7 +150,7 @@ def _value(row: Row, digits: int = 1) -> str:
         return "–"
     if isinstance(row["value"], str):
         return row["value"]
-    return f"{100 * row['value']:.{digits}f} %" if _is_rate(row) else f"{row['value']:.{digits + 1}f}"
+    return f"{100 * row['value']:.{digits}f} %" if is_rate(row) else f"{row['value']:.{digits + 1}f}"
 
 
 def _interval(row: Row, digits: int = 1) -> str:
@@ -158,7 +158,7 @@ def _interval(row: Row, digits: int = 1) -> str:
         return ""
     if row["low"] is None:
         return "no spread" if row["n"] > 1 else "n too small" if row["n"] else ""
-    if _is_rate(row):
+    if is_rate(row):
         return f"[{100 * row['low']:.{digits}f}, {100 * row['high']:.{digits}f}]"
     return f"[{row['low']:.{digits + 1}f}, {row['high']:.{digits + 1}f}]"
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.special import gammaln, xlogy
 from scipy.stats import binomtest
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
+from statsmodels.stats.proportion import _confint_riskratio_paired_nam
 
 from harness.intervals import wilson
 from reports.significance.proportions import (
@@ -234,6 +235,15 @@ def test_relative_change_matches_published_ratios(
     assert relative_change(counts, confidence) == pytest.approx((low - 1, high - 1), abs=6e-4)
 
 
+def test_relative_change_equals_statsmodels_on_a_thousand_tables() -> None:
+    # Nam 2009's polynomial, whose roots need all of both, lost and gained to be there.
+    random = np.random.default_rng(2)
+    for both, lost, gained, neither in random.integers(1, 60, (1_000, 4)).tolist():
+        theirs = _confint_riskratio_paired_nam([[both, gained], [lost, neither]]).confint
+        found = relative_change(PairedCounts(both, lost, gained, neither))
+        assert found == pytest.approx(np.real(theirs) - 1, abs=1e-9)
+
+
 def test_the_relative_change_of_71_to_42_is_near_its_bootstrap() -> None:
     assert relative_change(FALL) == pytest.approx((-0.535, -0.277), abs=0.003)
 
@@ -292,6 +302,39 @@ def test_tangos_exact_coverage_is_93_at_least_and_95_on_average(n: int) -> None:
     assert covered.min() > 0.929
     assert 0.95 <= covered.mean() < 0.975
     assert errors.max() < 0.051
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [20, 30, 50])
+def test_newcombes_exact_coverage_is_90_at_least_and_96_on_average(n: int) -> None:
+    tables = np.array(
+        [(a, b, c, n - a - b - c) for a in range(n + 1) for b in range(n + 1 - a) for c in range(n + 1 - a - b)]
+    )
+    ends = np.array([newcombe(PairedCounts(*cells)) for cells in tables.tolist()])
+    errors = np.array(
+        [
+            beyond(ends, gained - lost, chances(tables, [yes * same, lost, gained, (1 - yes) * same]))
+            for lost in (0.01, 0.05, 0.1, 0.3, 0.6)
+            for gained in (0.0, 0.01, 0.05, 0.2)
+            for yes in (0.1, 0.5, 0.9)
+            if (same := 1 - lost - gained) > 0.1
+        ]
+    )
+    covered = 1 - errors.sum(axis=1)
+    assert covered.min() > 0.9
+    assert 0.955 < covered.mean() < 0.98
+    assert errors.max() < 0.091
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("n", "margin"), [(50, 0.1), (100, 0.05), (100, 0.1), (200, 0.1)])
+def test_at_the_margin_noninferiority_is_found_about_as_often_as_alpha_says(n: int, margin: float) -> None:
+    tables = np.array([(0, lost, gained, n - lost - gained) for lost in range(n + 1) for gained in range(n + 1 - lost)])
+    for better in (0.05, 0.1, 0.2):
+        chance = chances(tables, [0.0, better + margin, better, 1 - 2 * better - margin])
+        likely = chance > 1e-9
+        found = [noninferiority_p(PairedCounts(*cells), margin, "lower") < 0.05 for cells in tables[likely].tolist()]
+        assert 0.03 < chance[likely] @ np.array(found) < 0.06
 
 
 @pytest.mark.slow

@@ -54,7 +54,7 @@ def mean_power(n: int, difference: float, sd: float, alpha: float = ALPHA, sides
     if sides == 2:
         # The square of t is a noncentral F, which has both ends at once, and no NaN where t has.
         return 1 - float(ncfdtr(1, freedom, shift**2, critical**2))
-    # Three standard errors on the wrong side the chance is below 3e-5, and scipy's t may be NaN.
+    # Three standard errors on the wrong side the chance is about alpha / 1,000 at most, and scipy's t may be NaN.
     return 1 - float(nctdtr(freedom, shift, critical)) if shift > -3 else 0.0
 
 

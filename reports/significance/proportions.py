@@ -157,8 +157,9 @@ def clustered_difference(
              100       .960 (.956)  .951 (.96)  .948 (.96)  .939 (.94)
              300       .950 (.958)  .956 (.96)  .947 (.95)  .953 (.95)
 
-    It leans towards 0: of the errors most are of the end that is farther from 0 (at 90 %, .07 to .11 of 20 to 100
-    requests with .60, .00).
+    It leans towards 0: most errors are of the end that is farther from 0. At 90 % and 20 to 100 requests of 2 to 10
+    answers that end is passed in .03 to .07 with .15, .05 and in .06 to .11 with .60, .00; in up to .12 where half of
+    the requests have one answer and half eight that hardly differ.
     """
     changes = np.asarray(differences, dtype=float)
     if not len(changes) or not np.isin(changes, (-1, 0, 1)).all():
@@ -225,7 +226,8 @@ def relative_change(counts: PairedCounts, confidence: float = CONFIDENCE) -> End
     and holds the observed change. Exact coverage of "95 %" for 20, 30, 50 and 100 items, shares of .1 to .9, ratios of
     .3 to 1.2 and correlations of 0 to .6: .945 at least, .965 to .951 on average; at most .04 beyond one end. Bonett
     and Price's closed form (2006) covers as much, but is beyond one end in up to .06; the logarithm's normal interval
-    covers .77 at worst.
+    covers .77 at worst. A BCa bootstrap (simulated) is about as wide, covers .91 to .92 of up to 100 items for shares
+    of .9, and often has no ends where few say yes.
     """
     before, after = counts.both + counts.baseline_only, counts.both + counts.candidate_only
     if not before:

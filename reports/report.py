@@ -1,0 +1,136 @@
+"""`bench report`: the tables of some runs as files, each of which says where its figures come from.
+
+    report/
+      paper.tex, paper.md, paper.csv, paper.tsv     one row a model
+      collapse.…, asr_categories.…, comparisons.…   whatever else the runs have something for
+      report.tex                                    a document of its own that shows them all
+      scores.csv, comparisons_long.csv              every figure, to compute with
+      provenance.txt
+
+Numbers come from the runs' records alone, and the same runs give the same bytes.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.records import write_atomically
+from harness.results import RunResult, read_result
+from harness.stored_run import StoredRun, open_run
+from reports.comparison import Choice, Comparisons, compare, one_baseline
+from reports.escaping import spreadsheet
+from reports.paper_table import QuotedRow, Row, paper_table
+from reports.provenance import provenance
+from reports.quoted import read_quoted
+from reports.table_formats import FORMATS, latex_document
+from reports.tables import Table
+from reports.tables_of_runs import tables_of_runs
+from tasks.errors import BadInput, suggestion
+from tasks.paths import user_path
+
+DEFAULT_FORMATS = tuple(FORMATS)
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that a report shows of some runs."""
+
+    title: str
+    runs: Sequence[StoredRun]
+    results: Sequence[RunResult]
+    found: Comparisons | None
+    tables: Sequence[Table]
+    footer: Sequence[str]
+
+
+def make_report(
+    runs: Sequence[Path], baseline: str | None, quoted: Sequence[QuotedRow] = (), title: str | None = None
+) -> Report:
+    """Read the runs, compare them with the baseline (by default the first) and fill every table.
+
+    Raises:
+        BadInput: no run directory, or two of the same name.
+    """
+    found = None
+    order = list(runs)
+    if len(runs) > 1 or baseline:
+        first, others = one_baseline(runs, baseline)
+        order = [first, *others]
+        found = compare(open_run(first), [open_run(run) for run in others], Choice())
+    names = [run.resolve().name for run in order]
+    if len(set(names)) < len(names):
+        names = [str(run) for run in order]
+    results = [read_result(run) for run in order]
+    rows = [Row(name, str(run), it.scores) for name, run, it in zip(names, order, results, strict=True)]
+    agreement = {name: it.agreement for name, it in zip(names, results, strict=True)}
+    tables = [paper_table(rows, found, quoted), *tables_of_runs(rows, found, agreement)]
+    stored = [open_run(run) for run in order]
+    return Report(title or "Evaluation report", stored, results, found, tables, provenance(stored))
+
+
+def write_report(report: Report, out: Path, formats: Sequence[str]) -> list[Path]:
+    """Write the files of some formats; returns them.
+
+    Raises:
+        BadInput: an unknown format, or a folder that can not be written.
+    """
+    if unknown := [name for name in formats if name not in FORMATS]:
+        raise BadInput(f"no format {unknown[0]!r}: {suggestion(unknown[0], FORMATS, 'formats')}")
+    files: dict[str, str] = {}
+    for name in formats:
+        ending, written = FORMATS[name]
+        files |= {f"{table.name}.{ending}": written(table) for table in report.tables}
+    if "latex" in formats:
+        files["report.tex"] = latex_document([table.name for table in report.tables], report.title)
+    if "csv" in formats:
+        files["scores.csv"] = _long(
+            [{"run": str(it.directory), **score} for it in report.results for score in it.scores]
+        )  # fmt: skip
+        if report.found:
+            files["comparisons_long.csv"] = _long(report.found.as_json()["comparisons"])
+    files["provenance.txt"] = "\n".join(report.footer) + "\n"
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for name, text in files.items():
+            write_atomically(out / name, [text.encode("utf-8", "backslashreplace")])
+    except OSError as error:
+        raise BadInput(f"can not write to {out}: {error.strerror or error}; choose another --out") from None
+    return [out / name for name in files]
+
+
+def _long(rows: Sequence[Mapping[str, Any]]) -> str:
+    """A row a figure, with every key that any of them has."""
+    keys = list(dict.fromkeys(key for row in rows for key in row))
+    text = io.StringIO()
+    written = csv.writer(text, lineterminator="\n")
+    written.writerow(keys)
+    for row in rows:
+        written.writerow(
+            ""
+            if (value := row.get(key)) is None
+            else value
+            if isinstance(value, int | float)
+            else spreadsheet(str(value))
+            for key in keys
+        )
+    return text.getvalue()
+
+
+def report(
+    runs: Sequence[str],
+    out: str,
+    *,
+    baseline: str | None,
+    formats: Sequence[str],
+    quoted: str | None,
+    title: str | None,
+) -> list[Path]:
+    """From a command line to files."""
+    rows = read_quoted(user_path(quoted)) if quoted else ()
+    made = make_report([user_path(run) for run in runs], baseline, rows, title)
+    return write_report(made, user_path(out), formats or DEFAULT_FORMATS)
