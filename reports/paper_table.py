@@ -180,6 +180,7 @@ def _notes(
         against = next((row.name for row in rows if row.directory == str(found.baseline.directory)), "the baseline")
         yield f"Δ: change against {against} over what both runs were asked, paired by question; relative in %."
         yield f"* p < 0.05, ** p < 0.01, *** p < 0.001 after {name}'s correction of the primary family of tests."
+        yield from (f"Not compared: {reason}." for reason in found.refused)
         if "‡" in {_verdict(row, found).mark for row in rows}:
             yield "‡ of the run alone."
     for published in quoted:

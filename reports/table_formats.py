@@ -16,7 +16,7 @@ def to_latex(table: Table) -> str:
     """A table float with booktabs rules; intervals stand small behind their figures, notes below."""
     aligned = "".join("l" if column.align == "left" else "r" for column in table.columns)
     lines = [
-        r"\begin{table}[t]", r"\centering", r"\small", rf"\caption{{{latex(table.caption)}}}",
+        r"\begin{table}[htbp]", r"\centering", r"\small", rf"\caption{{{latex(table.caption)}}}",
         rf"\label{{tab:{table.name}}}", rf"\begin{{tabular}}{{{aligned}}}", r"\toprule",
         _latex_row(latex(column.heading) for column in table.columns),
     ]  # fmt: skip

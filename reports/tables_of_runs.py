@@ -124,7 +124,6 @@ def _comparisons(found: Comparisons, names: Mapping[str, str]) -> Iterator[Table
     notes = [
         "Differences are candidate - baseline, paired by question, with 95 % intervals; rates in points of 100.",
         "detectable: the least true difference that a test of this n finds in 80 % of cases.",
-        *found.refused,
     ]
     body = [_compared(row, names) for row in rows]
     yield Table("comparisons", "All comparisons with the baseline", columns, body, notes)
