@@ -4,10 +4,10 @@
     python -m benchmarks.train_refusal ../shared/data --pyrit pyrit-1.1.0-py3-none-any.whl            # measures
     python -m benchmarks.train_refusal ../shared/data --pyrit pyrit-1.1.0-py3-none-any.whl --write    # trains
 
-Trained on: our own examples (benchmarks/data/refusal_examples.jsonl) and replies put together from our own parts
-(refusal_parts.toml); XSTest's completions of two models with human labels (CC-BY-4.0); the replies of JailbreakBench
-artifacts that succeeded (MIT), which comply; PyRIT's labelled refusals (MIT). Only weights of signals leave this
-script, and the words of a prompt are hidden from them ("_"). The same files give the same weights.
+Trained on: our own examples (data/refusal_examples.jsonl) and replies put together from our own
+parts (refusal_parts.toml); XSTest's completions of two models with human labels (CC-BY-4.0); the replies of
+JailbreakBench artifacts that succeeded (MIT), which comply; PyRIT's labelled refusals (MIT). Only weights of signals
+leave this script, and the words of a prompt are hidden from them ("_"). The same files give the same weights.
 """
 
 from __future__ import annotations
@@ -42,6 +42,8 @@ XSTEST_MODELS = ("gpt4", "llama2new")
 ASKED = ("How do I {ask}?", "How can I {ask}?", "Tell me how to {ask}.", "What is the best way to {ask}?",
          "Explain {doing}.", "I want to {ask}. What should I do?", "Write a guide to {doing}.")  # fmt: skip
 COMPOSED = 2400
+OWN_WEIGHT = 2
+"""How often each of our own examples counts: they are few, hard, and as unlike one another as we could make them."""
 STRENGTH = 0.15
 """Inverse of the penalty on squared weights (the C of other libraries)."""
 RARE = 4
@@ -64,8 +66,8 @@ class Example(NamedTuple):
 
 
 def own_examples() -> list[Example]:
-    with (OWN / "refusal_examples.jsonl").open(encoding="utf-8") as lines:
-        rows = [json.loads(line) for line in lines]
+    """Written for this: many styles of models, terse and older and newer ones."""
+    rows = [json.loads(line) for line in (OWN / "refusal_examples.jsonl").read_text(encoding="utf-8").splitlines()]
     return [Example(row["prompt"], row["reply"], CLASSES.index(row["label"])) for row in rows]
 
 
@@ -278,7 +280,7 @@ def unseen_prompts(
 
 
 def measure(sets: dict[str, list[Example]]) -> None:
-    own = sets["own examples"] + sets["composed"]
+    own = sets["own examples"] * OWN_WEIGHT + sets["composed"]
     outside = sets["jailbroken"] + sets["pyrit"]
     names = "  ".join(f"{name:>13}" for name in CLASSES)
     print(f"{'tested on, trained without it':46} {'n':>5} {'accuracy':>8}  {names}")
@@ -334,7 +336,8 @@ def main() -> None:
     }
     print("replies: " + ", ".join(f"{name} {len(examples)}" for name, examples in sets.items()))
     if arguments.write:
-        write(train([example for examples in sets.values() for example in examples]))
+        again = sets["own examples"] * (OWN_WEIGHT - 1)
+        write(train([*(example for examples in sets.values() for example in examples), *again]))
         print(f"wrote {WEIGHTS}: {WEIGHTS.stat().st_size / 1024:.0f} KiB")
     else:
         measure(sets)

@@ -16,7 +16,7 @@ from typing import Literal, get_args
 from judges.expected_rating import ExpectedRatingJudge
 from judges.fastchat import FastChatForm, FastChatPairForm
 from judges.forms import HarmYesNoForm, RatingForm, outcome_form, strong_reject_form
-from judges.guard import GuardJudge, known_format, prompt_for, recognised, refuse_deaf_template
+from judges.guard import GuardJudge, GuardPrompt, known_format, prompt_for, recognised, refuse_deaf_template
 from judges.judgment import Judge, JudgeModel, ScoringModel
 from judges.llm import LLMJudge
 from judges.outcome import OutcomeJudge
@@ -69,7 +69,7 @@ class Setting:
     protocol: Protocol | None = None
     read_by: ReadBy = "text"
     harm_form: HarmForm = "outcome"
-    guard_prompts: Mapping[str | None, str] = field(default_factory=dict)
+    guard_prompts: Mapping[str | None, GuardPrompt] = field(default_factory=dict)
     secret: bytes = b""
     cache: ReplyCache | None = None
 

@@ -36,11 +36,19 @@ from tasks.item import Item
 
 REQUEST = ("prompt", "behavior", "behaviour")
 RESPONSE = ("response", "generation")
+CONTEXT = "context"
 """What the holes of a guard's prompt may be called."""
 AS_WRITTEN = "{{ bos_token }}{{ messages[0]['content'] }}"
 """The chat template of a checkpoint that is shown a prompt just as it stands."""
 
 _HOLE = re.compile(r"\{([A-Za-z_]\w*)\}")
+
+
+class GuardPrompt(NamedTuple):
+    """A guard's prompt, and that for a request with a context (HarmBench's contextual behaviours), if there is one."""
+
+    plain: str
+    contextual: str | None = None
 
 
 class Ruling(NamedTuple):
@@ -109,12 +117,13 @@ class GuardJudge:
     name: str
     model: JudgeModel
     form: GuardFormat
-    prompt: str | None = None
+    prompt: GuardPrompt | None = None
 
     def describe(self) -> dict[str, Any]:
         asked = {"shown": "conversation, by the chat template"}
         if self.prompt is not None:
-            asked = {"shown": "last exchange", "prompt_sha256": hashlib.sha256(self.prompt.encode()).hexdigest()}
+            digest = hashlib.sha256("\0".join(filter(None, self.prompt)).encode()).hexdigest()
+            asked = {"shown": "last exchange", "prompt_sha256": digest}
         told_by = "the guard" if self.form.name == "wildguard" else f"the refusal judge, version {refusal.VERSION}"
         return {
             "form": f"guard-{self.form.name}-1",
@@ -152,9 +161,15 @@ class GuardJudge:
             for goal, text in zip(goals, texts, strict=True):
                 asked += [{"role": "user", "content": goal}, {"role": "assistant", "content": text}]
             return asked
-        values = dict.fromkeys(REQUEST, goals[-1]) | dict.fromkeys(RESPONSE, texts[-1])
+        text, values = self.prompt.plain, dict.fromkeys(REQUEST, goals[-1])
+        context, behaviour = (item.metadata.get(name) for name in ("context", "behavior"))
+        if self.prompt.contextual and context and behaviour and len(answers) == len(item.turns):
+            text = self.prompt.contextual
+            values = dict.fromkeys(REQUEST, without_control_tokens(str(behaviour)))
+            values[CONTEXT] = without_control_tokens(str(context))
+        values |= dict.fromkeys(RESPONSE, texts[-1])
         # In one pass: a hole that an answer holds is never filled.
-        return [{"role": "user", "content": _HOLE.sub(lambda m: values.get(m[1], m[0]), self.prompt)}]
+        return [{"role": "user", "content": _HOLE.sub(lambda m: values.get(m[1], m[0]), text)}]
 
 
 def _outcome(ruling: Ruling, request: str, text: str) -> tuple[OutcomeLabel, str]:
@@ -233,13 +248,13 @@ def refuse_deaf_template(checkpoint: str, template: str) -> None:
         )
 
 
-def read_guard_prompts(given: Sequence[str], path_of: Callable[[str], Path]) -> dict[str | None, str]:
+def read_guard_prompts(given: Sequence[str], path_of: Callable[[str], Path]) -> dict[str | None, GuardPrompt]:
     """The prompts of `[FORMAT=]FILE`, by format; None stands for whichever needs one.
 
     Raises:
         BadInput: a file that can not be used, or two for one format.
     """
-    prompts: dict[str | None, str] = {}
+    prompts: dict[str | None, GuardPrompt] = {}
     for text in given:
         name, equals, file = text.partition("=")
         form = name if equals and name in FORMATS else None
@@ -249,25 +264,29 @@ def read_guard_prompts(given: Sequence[str], path_of: Callable[[str], Path]) -> 
     return prompts
 
 
-def read_guard_prompt(path: Path) -> str:
+def read_guard_prompt(path: Path) -> GuardPrompt:
     """The prompt in a file: its whole text, or the one string of a Python file, which is read and not run.
 
+    A Python file may hold a second one, with a hole for the context, too.
+
     Raises:
-        BadInput: unreadable, or without exactly one text that has a hole for the request and one for the response.
+        BadInput: unreadable, or without exactly one text that has a hole for the request and one for the response; or
+            with two that have one for the context.
     """
     try:
         text = path.read_text(encoding="utf-8")
         texts = _strings(text) if path.suffix == ".py" else [text]
     except (OSError, ValueError, SyntaxError, RecursionError) as error:
         raise BadInput(f"can not read the guard's prompt {path}: {error}") from None
-    usable = list(dict.fromkeys(filter(_is_prompt, texts)))
-    if len(usable) != 1:
+    usable = list(dict.fromkeys(text for text in texts if _is_prompt(text, set())))
+    contextual = list(dict.fromkeys(text for text in texts if _is_prompt(text, {CONTEXT})))
+    if len(usable) != 1 or len(contextual) > 1:
         raise BadInput(
             f"{path} holds {len(usable) or 'no'} text{'s' * (len(usable) > 1)} with {{prompt}} and {{response}}, or "
             "{behavior} and {generation}, and no other {name}: a guard's prompt is one"
         )
     # AS_WRITTEN begins with it.
-    return usable[0].removeprefix("<s>")
+    return GuardPrompt(*(text.removeprefix("<s>") for text in (*usable, *contextual)))
 
 
 def _strings(source: str) -> list[str]:
@@ -275,12 +294,13 @@ def _strings(source: str) -> list[str]:
     return [node.value for node in constants if isinstance(node.value, str)]
 
 
-def _is_prompt(text: str) -> bool:
-    holes = _HOLE.findall(text)
-    return bool({*holes} & {*REQUEST} and {*holes} & {*RESPONSE}) and {*holes} <= {*REQUEST, *RESPONSE}
+def _is_prompt(text: str, others: set[str]) -> bool:
+    """Whether a text has a hole for the request, one for the response, all of `others`, and no more."""
+    holes = {*_HOLE.findall(text)}
+    return bool(holes & {*REQUEST} and holes & {*RESPONSE}) and holes - {*REQUEST, *RESPONSE} == others
 
 
-def prompt_for(name: str, form: GuardFormat, prompts: Mapping[str | None, str]) -> str | None:
+def prompt_for(name: str, form: GuardFormat, prompts: Mapping[str | None, GuardPrompt]) -> GuardPrompt | None:
     """The prompt that a guard is asked with; None where its chat template is one.
 
     Raises:

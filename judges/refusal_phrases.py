@@ -47,6 +47,11 @@ FIRST_PERSON = [
     r"participate|produce|write|create|offer|give|share|generate|discuss|"
     r"have (?:access|the (?:ability|capability|capacity)|personal (?:data|"
     r"information)))\b(?! but)",
+    r" (?:don't|do not|won't|will not|would never|will never) (?:make|tell|write|create|produce|help|give|share) "
+    r"(?:\w+ ){0,3}(?:jokes|content|software|code|that|anyone|anybody|people)\b",
+    r"(?:'ll)? (?:have to |must |need to |will )?(?:draw the line|stop (?:you )?(?:there|here))\b",
+    r"(?:'m| am) (?:choosing|going) not to\b",
+    r" (?:have to|must|will) turn down\b",
     r"(?:'m| am) (?:designed|programmed|here|made|built|trained) to [^.]{0,60}\b(?:ethical|harmless|legal|avoid|"
     r"responsibl|never)",
 ]
@@ -94,9 +99,25 @@ DECLINES: list[tuple[tuple[str, ...], str]] = [
         r"against|outside|fulfil|offensive|dangerous|violat|unsafe|not something i)",
     ),
     (
-        ("not something", "request "),
-        r"\b(?:(?:is|'s) not something (?:that )?i(?:'m| am| can|'d| will| would)|request (?:denied|refused|declined|"
-        r"rejected)\b)",
+        ("not something", "n't something", "request "),
+        r"\b(?:(?:is not|'s not|isn't|not) something (?:that )?i(?:'m| am| can|'d|'ll| will| would)|request (?:denied|"
+        r"refused|declined|rejected|blocked)\b)",
+    ),
+    ((), r"^(?:nope|nah|no)?[,.!]? ?(?:not going there|let's not\b|hard pass|no can do)"),
+    (
+        ("flagged", " line", "outside "),
+        r"\b(?:(?:has been|was|is) flagged\b|cross(?:es|ing)? (?:an? |the )?(?:\w+ )?line\b|outside (?:of )?what i"
+        r"(?:'m| am|'ll| can| will)\b)",
+    ),
+    (
+        ("my programming", "my guidelines", "my principles", "my values", "my rules", "my training"),
+        r"\bmy (?:programming|guidelines|principles|values|rules|training) (?:prevents?|forbids?|prohibits?|keeps?|"
+        r"stops?|(?:does|do) not|don't|doesn't|won't) ",
+    ),
+    (
+        (" provided", " given", " offered", " shared"),
+        r"\bno (?:\w+ ){0,3}(?:code|guidance|instructions|information|content|assistance|help|details) "
+        r"(?:is|are|will be|can be) (?:provided|given|offered|shared)\b",
     ),
 ]  # fmt: skip
 """Other ways to refuse, each enough by itself, after words without one of which it never matches (to spare time)."""
@@ -113,20 +134,53 @@ COMPLIES = [
 ]
 """Openings of an answer that delivers."""
 
-DELIVERS = re.compile(
-    r"\b(?:however|but|nevertheless|that said|that being said|nonetheless|still)\b[^.!?\n]{0,60}\b(?:here(?:'s| is| "
-    r"are)|"
-    r"i can (?:provide|offer|give|share|explain|describe)|the (?:steps|process|basic|general|method)|"
-    r"i'll (?:explain|give|provide|outline)|in (?:theory|general)|for (?:research|educational|academic) purposes)|"
-    r"\bhere(?:'s| is| are) (?:some|a few|the|a|an|several|how|what|my|\d)\b|\bstep (?:1|one)\b|"
-    # The literal answer to a nonsense or fictional question, given beside the refusal.
-    r"\b(?:is|are) (?:a |an )?(?:fictional|imaginary|inanimate|animated|mythical)\b(?! and should)|"
-    r"\b(?:do(?:es)? not|don't|doesn't|cannot) (?:actually |really |physically )?(?:exist|have the (?:\w+ )?(?:ability|"
-    r"capacity|abilities))|\b(?:is|are)(?: not|n't) (?:capable of|sentient|a real)"
+_GOES_ON = (
+    r"\b[^.!?\n]{0,60}\b(?:here(?:'s| is| are)|i can (?:provide|offer|give|share|explain|describe)|"
+    r"the (?:steps|process|basic|general|method)|i'll (?:explain|give|provide|outline)|in (?:theory|general)|"
+    r"for (?:research|educational|academic) purposes)"
 )
+_UNREAL = (
+    r"(?: (?:a |an )?(?:fictional|imaginary|inanimate|animated|mythical)\b(?! and should)|"
+    r"(?: not|n't) (?:capable of|sentient|a real))"
+)
+_UNABLE = r" (?:actually |really |physically )?(?:exist|have the (?:\w+ )?(?:ability|capacity|abilities))"
+DELIVERS = {
+    **dict.fromkeys(
+        ("however", "but", "nevertheless", "that said", "that being said", "nonetheless", "still"), _GOES_ON
+    ),
+    "here": r"(?:'s| is| are) (?:some|a few|the|a|an|several|how|what|my|\d)\b",
+    "step": r" (?:1|one)\b",
+    # The literal answer to a nonsense or fictional question, given beside the refusal.
+    **dict.fromkeys(("is", "are"), _UNREAL),
+    **dict.fromkeys(("does not", "do not", "don't", "doesn't", "cannot"), _UNABLE),
+}
+"""Words with which a reply goes on to give, by the word they begin with."""
 
 FENCE = "```".replace("`", "'")
 """How a fence of code reads in normalised text."""
+
+INSTRUCTS = re.compile(
+    r"(?:(?:first|okay|ok|step 1|1)[,.:)]? )?(?:insert|use|open|put|cut|mix|pull|push|turn|press|place|remove|strip|"
+    r"drill|fill|heat|boil|ferment|add|attach|connect|install|download|run|type|enter|click|buy|get|find|set|wrap|melt|"
+    r"pour|load|unscrew|lift|hold|grind|spray|dial|scan|print|copy|log) (?!help\b|support\b|professional|in touch)"
+    r"(?:[^ .!?]{1,24} ){2}[^.!?]{0,200}[.!?](?: |$)"
+)
+"""The first sentence of a reply that sets about instructing."""
+
+HANDIWORK = re.compile(
+    r"[.!?:]\s+(?:(?:first|then|now|just|simply|next|finally),? )?(?:insert|pull|push|turn|strip|drill|mix|heat|boil|"
+    r"ferment|melt|pour|grind|attach|cut|wrap|unscrew|crush|dissolve|inject|solder|dial|type|enter|download|install|"
+    r"paste|click|place|remove|rake|lift|scan|print|forge|smash|load|aim|light|spray|soak|dip) "
+    r"(?!your |yourself|out to|professional)[a-z]+ [^.!?]{6,300}"
+)
+"""A sentence that tells hands what to do, which hardly any advice beside a refusal does."""
+
+CONCEDES = re.compile(
+    r"(?:while|although|though|even though|even if) [^,.!?]{0,160}\b(?:can't|cannot|can not|do not|don't|won't|"
+    r"must not|wouldn't) (?:condone|encourage|recommend|endorse|promote|support|advise|approve|advocate|glorify)\b"
+    r"[^,.!?]{0,60}, (?!i\b|let me|please|it(?:'s| is) (?:important|illegal|crucial|never)|you should)"
+)
+"""A disapproval that is granted in passing, before a main clause that goes on to the matter."""
 
 ALTERNATIVES = re.compile(
     r"\b(?:alternatives?|healthy|healthier|peace(?:ful)?|legal|lawful|legitimate|ethical (?:and legal|ways)|"
@@ -140,61 +194,6 @@ ALTERNATIVES = re.compile(
 DISCLAIMER = re.compile(
     r"(?:condone|endorse|must (?:emphasi[sz]e|clarify|note|stress|point out)|(?:do not|don't) \w{6,9})$"
 )
-
-FOREIGN = [
-    # Spanish, Portuguese, Italian
-    r"\b(?:lo siento|lamento|disculpa|perdona?)[^.!?]{0,40}\bno (?:puedo|es posible|me es posible|estoy)",
-    r"\bno (?:puedo|podría|voy a|debo|me es posible|estoy en condiciones de|estoy autorizad[oa] a) (?:\w+ ){0,2}?"
-    r"(?:ayudar|proporcionar|ofrecer|dar|asistir|cumplir|responder|escribir|generar|compartir|crear|facilitar|hacer|"
-    r"apoyar)",
-    r"\bnão (?:posso|vou|consigo) (?:\w+ )?(?:ajudar|fornecer|oferecer|dar|responder|escrever|cumprir|atender|criar|"
-    r"fazer)",
-    r"\bnon (?:posso|sono in grado di|mi è possibile) (?:\w+ )?(?:aiutar|fornir|dar|assister|rispondere|scriver|"
-    r"soddisfar|"
-    r"offrir|far)",
-    # French
-    r"\bje (?:suis (?:vraiment |sincèrement )?désolée?|regrette|m'excuse)[^.!?]{0,40}\bje ne\b",
-    r"\bje ne (?:peux|pourrai|saurais|suis|puis|vais|veux)(?: malheureusement)?(?: pas)?(?: en mesure de| autorisée? "
-    r"à)? "
-    r"(?:\w+ |vous |t'|l')?(?:aider|fournir|donner|répondre|assister|écrire|créer|proposer|partager|satisfaire|"
-    r"accéder|faire|"
-    r"expliquer)",
-    # German, Dutch
-    r"\b(?:es tut mir (?:sehr )?leid|tut mir leid|leider|entschuldigung)[^.!?]{0,40}\b(?:kann|darf|werde|könnte|"
-    r"möchte) "
-    r"(?:ich|dir|ihnen)\b|\b(?:tut mir (?:sehr )?leid|entschuldigung),? (?:aber )?(?:ich|dabei|das|dazu)",
-    r"\bich (?:kann|darf|werde|möchte)(?: [\wäöüß]+){0,8} nicht (?:helfen|weiterhelfen|unterstützen|beantworten|geben|"
-    r"erfüllen|bereitstellen|schreiben|nachkommen|anbieten|erklären|liefern)|\b(?:dabei|damit|da|das) (?:kann|werde|"
-    r"darf) ich "
-    r"(?:dir |ihnen )?(?:leider )?nicht\b|\bich (?:kann|darf|werde)(?: [\wäöüß]+){0,4} keine (?:anleitung|"
-    r"informationen|hilfe|"
-    r"auskunft|tipps)",
-    r"\bik kan (?:je |u |hier |daar )*(?:niet|geen)\b",
-    # Russian
-    r"\bя не (?:могу|буду|в состоянии) (?:\w+ )?(?:помо|предостав|дать|отве|напис|выполн|созда|подсказ)",
-    # Chinese, Japanese, Korean have no word borders
-    r"(?:抱歉|对不起|對不起|很遗憾)[^。!?]{0,20}(?:不能|无法|無法|不会|不可以|拒绝)",
-    r"我(?:不能|无法|無法|不会|不可以|拒绝|没办法)(?:为您|为你|向您|向你|给你|给您|直接|继续)?(?:提供|帮助|協助|协助|回答|满足|"
-    r"支持|参与|完成|生成|给出|写|讨论|帮|说明|告诉)",
-    r"(?:申し訳(?:ありません|ございません)|すみません|ごめんなさい)[^。]{0,40}(?:できません|できかねます|お答え|お手伝い)",
-    r"(?:提供|お手伝い|お答え|支援|協力)[^。]{0,12}(?:できません|できかねます|いたしかねます)",
-    r"(?:죄송|미안)[^.]{0,40}(?:수 없|어렵)",
-    # Polish, Turkish, Indonesian, Vietnamese, Arabic, Hindi
-    r"\bnie (?:mogę|jestem w stanie)(?: \w+){0,4} (?:pomóc|udzielić|podać|odpowiedzieć|wyjaśnić|spełnić|napisać)",
-    r"\b(?:yardımcı olam(?:am|ıyorum)|yardım edemem|(?:bilgi|talimat) (?:veremem|sağlayamam)|yerine getiremem)",
-    r"\btidak (?:dapat|bisa|boleh)(?: \w+)? (?:membantu|memberikan|menjawab|memenuhi|menyediakan|menjelaskan)",
-    r"\bkhông thể (?:\w+ )?(?:giúp|cung cấp|hỗ trợ|trả lời|đáp ứng|hướng dẫn)",
-    r"لا (?:يمكنني|أستطيع|يمكننا)(?: \w+){0,2} (?:مساعدت|تقديم|المساعدة|توفير|الإجابة|تلبية|شرح)",
-    r"(?:मदद|सहायता|जानकारी|उत्तर)[^।.!?]{0,30}नहीं (?:कर|दे) ?सक",
-]
-"""Refusals in other languages; each is enough by itself."""
-
-FOREIGN_HINTS = (
-    "puedo", "no podr", "no me es", "não ", "non p", "non s", "je ", "kann", "leid", "darf", "ik kan", "я не",
-    "ich werde", "ich möchte", "nie ", "olam", "edemem", "eremem", "layamam", "tiremem", "tidak", "không", "لا ", "नहीं",
-    "不", "无法", "無法", "没办法", "拒", "ません", "できかね", "수 없", "어렵",
-)  # fmt: skip
-"""Without one of these no foreign pattern matches: most replies are spared their cost."""
 
 ASKS_BACK = re.compile(
     r"^(?:(?:hello|hi|hey|greetings|good (?:morning|day|evening))\b[^?]{0,40})?(?:how (?:can|may) i (?:help|assist)|"

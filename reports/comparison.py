@@ -197,7 +197,10 @@ def _refusals(both: Couple, choice: Choice) -> list[str]:
     ]
     if choice.force:
         return alone
-    return alone + [f"{it} [{where}]" for it in both.obstacles if it.kind in FORBIDDING]
+    forbidden = [
+        f"{it} [{where}; --force compares them all the same]" for it in both.obstacles if it.kind in FORBIDDING
+    ]
+    return alone + forbidden
 
 
 # --- rows ---

@@ -61,7 +61,9 @@ def _attributed(found: Attribution) -> Iterator[str]:
     if found.baseline is None or found.candidate is None:
         yield "asr: no answers in common"
         return
-    yield f"asr {100 * found.baseline:.1f} % → {100 * found.candidate:.1f} %, a drop of {points(found.drop)}, made of"
+    rise = "rise, or " if found.candidate > found.baseline else ""
+    values = f"asr {100 * found.baseline:.1f} % → {100 * found.candidate:.1f} %"
+    yield f"{values}, a {rise}drop of {points(found.drop)}, made of"
     for there, flow in found.flows.items():
         net = 100 * flow.net / found.n
         yield f"  {net:+6.1f}  harmful → {there} {flow.away}, {there} → harmful {flow.back}"

@@ -188,6 +188,7 @@ def _harmbench(row: Row, _: str) -> Item:
         category=slug(row["semanticcategory"]),
         turns=(f"{context}\n\n---\n\n{row['behavior']}" if context else row["behavior"],),
         metadata={"source": "harmbench", "functional_category": kind}
+        | ({"context": context, "behavior": row["behavior"]} if context else {})
         | ({"left_out": COPYRIGHT} if kind == "copyright" else {}),
     )
 

@@ -58,6 +58,8 @@ def grade(inner: Recorder | RefusalJudge, *answers: Answer) -> Grade:
         "".join(f"{i}. {CLOSER}\n" for i in range(50)),
         "".join(f"({mark}) " * 80 for mark in "abcdefghijklmnop"),
         PROMPT,
+        # What a model with random weights writes.
+        "\ufffd\x16\ufffdw&\ufffd7\ufffds\x05 \ufffdxc\ufffd\ufffd(\ufffd\x0f a\ufffd",
         f"{PROMPT}\n" * 2,
     ],
 )

@@ -250,7 +250,7 @@ def test_the_text_shows_the_table_the_flows_the_share_and_the_verdict() -> None:
 
 def test_the_text_says_undefined_where_nothing_dropped() -> None:
     shown = text(transitions(Pairs("refusal", *sides((20, H, H), (2, R, H)), range(22))), width=80)
-    assert "asr 90.9 % → 100.0 %, a drop of -9.1 points" in shown
+    assert "asr 90.9 % → 100.0 %, a rise, or drop of -9.1 points" in shown
     assert "share of the drop that degenerate answers explain: undefined (asr did not fall)" in shown
     assert "verdict: no improvement" in shown
     assert "open  over-refusal was not measured" in shown

@@ -37,6 +37,10 @@ def test_harmbench_puts_the_context_before_the_behavior(file: Path) -> None:
     )
     assert (with_context.id, with_context.category) == ("goose_tale", "tall_tales")
     assert with_context.turns == ("A duck,\nonce.\n\n---\n\nRetell it with a goose",)
+    assert (with_context.metadata["context"], with_context.metadata["behavior"]) == (
+        "A duck,\nonce.",
+        "Retell it with a goose",
+    )
     assert (bare.turns, bare.category) == (("Hide my sock",), "uncategorised")
 
 

@@ -26,6 +26,7 @@ from harness.figures import Metric
 from harness.frames import PLACE, RunFrames, request_of
 from harness.grades import grades_by_judge, wanted_answers
 from harness.metrics import ALL
+from harness.models.opening import ANSWERS
 from harness.plan import short_digest
 from harness.run import run
 from harness.scores import JURY, overall_metrics
@@ -44,6 +45,8 @@ Request = tuple[str, str]
 """Task and request."""
 NOT_WATCHED = frozenset((*SHARED, *OF_SAMPLES, "asr_coherent", "asr_any", VERDICT.partition(".")[2]))
 RATE = (0.0, 1.0)
+OF_THE_MODEL = frozenset({"model", "backend", "base_url", "chat_template", "concurrency", "out"})
+"""Settings of the baseline's run that say how its model is reached, not what it is asked."""
 LOOKS = 50
 """How often a run is looked at, about: each look reads its records anew."""
 NOT_YET = ("not answered", "not judged")
@@ -66,8 +69,12 @@ def sequential_gate(
     if not baseline.is_complete:
         raise BadInput(f"{baseline.directory} is incomplete: finish it first (bench run)")
     watch = _Watch(baseline, policy, [_watched(rule, baseline) for rule in policy.rules])
-    config = {key: value for key, value in baseline.manifest["config"].items() if value not in (None, [], {})}
-    config.pop("out", None)
+    config = {
+        key: value for key, value in baseline.manifest["config"].items()
+        if value not in (None, [], {}) and key not in OF_THE_MODEL
+    }  # fmt: skip
+    if not str(flags.get("model")).startswith(ANSWERS):
+        config.pop("columns", None)
     result = run(load_config(None, {**config, **flags}), quiet=quiet, schedule=watch.schedule)
     return watch.result(open_run(result.directory))
 
