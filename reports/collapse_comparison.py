@@ -60,14 +60,17 @@ def texts_of_both(both: Couple, *, force: bool = False) -> Texts | None:
     return Texts(before, after) if len(before) and len(after) else None
 
 
-def collapse_against(texts: Texts, differences: Differences) -> verdict.ModelVerdict:
+def collapse_against(texts: Texts, differences: Differences) -> verdict.ModelVerdict | None:
     """Whether the candidate collapsed, against the baseline: the five kinds of `tasks.collapse.verdict`.
 
-    A kind of which the runs hold nothing (mode without several samples, quality without ratings) is not judged.
+    A kind of which the runs hold nothing (mode without several samples, quality without ratings) is not judged. None
+    where no prompt was answered in both.
     """
+    degenerate = differences.get((TASK, "degenerate", None))
+    if degenerate is None:
+        return None
     scores = texts.candidate_scores()
     alone = {score.metric: verdict.Figure(_number(score.value), score.low, score.high, score.n) for score in scores}
-    degenerate = differences[TASK, "degenerate", None]
     endings = differences.get((TASK, "no_eos", None))
     diversity = differences.get((TASK, "sample_diversity", None))
     quality = _quality(differences)

@@ -75,7 +75,8 @@ class Couple:
     @cached_property
     def frames(self) -> tuple[RunFrames, RunFrames]:
         """The tables of both runs, cut to the items that ask the same of both."""
-        return self._cut(self.same, [task for task in self.same if not self.refused(task)])
+        another = {it.task for it in self.obstacles if it.kind == "question"}
+        return self._cut(self.same, [task for task in self.same if task not in another])
 
     @cached_property
     def forced_frames(self) -> tuple[RunFrames, RunFrames]:

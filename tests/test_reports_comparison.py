@@ -168,6 +168,17 @@ def test_ties_and_a_single_class_are_figures_and_no_crash(say: Say, tmp_path: Pa
     assert row(compared(say, first, third), "unjudged")["difference"] == 1.0
 
 
+def test_a_candidate_that_answered_nothing_is_compared_on_nothing(say: Say, tmp_path: Path) -> None:
+    first = run_of_outcomes(say, tmp_path / "a", ["refused"] * 20)
+    second = run_of_outcomes(say, tmp_path / "b", ["refused"] * 20)
+    records = [json.loads(line) for line in (second / "answers.jsonl").read_text().splitlines()]
+    silent = [{**it, "finish": "missing", "text": ""} for it in records]
+    (second / "answers.jsonl").write_text("".join(json.dumps(it) + "\n" for it in silent))
+    found = compared(say, first, second)
+    assert found["collapse"] == []
+    assert {it["task"] for it in found["comparisons"] if it["p"] is not None} == {"asr"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -239,11 +239,14 @@ def _collapse(rule: Rule, figures: _Figures, policy: Policy) -> RuleVerdict:
         return RuleVerdict(rule, "incomplete", f"both runs do not have {_same_answers(figures.both)}")
     if obstacles := _obstacles(figures.both, "collapse", None, paired=True):
         return RuleVerdict(rule, "incomplete", "; ".join(obstacles))
-    some = next(it for it in figures.metrics if it.task == "collapse")
+    some = next((it for it in figures.metrics if it.task == "collapse"), None)
+    if some is None:
+        return RuleVerdict(rule, "incomplete", "no prompt was answered in both runs")
     if reason := _unjudged(figures, some, policy.max_unjudged):
         return RuleVerdict(rule, "incomplete", reason)
     differences = {(it.task, it.name, it.judge): difference(it.paired) for it in figures.metrics if it.group == ALL}
     said = collapse_against(figures.texts, differences)
+    assert said
     found = RuleVerdict(rule, "inconclusive", said.explain(), value=said.word, n=some.paired.n)
     if said.word == "inconclusive":
         return found
