@@ -2,6 +2,7 @@
 
     make bench-collapse                                    # speed, growth, other packages
     python -m benchmarks.collapse --calibration DIR        # DIR holds AlpacaEval outputs: MODEL.json with "output"
+    python -m benchmarks.collapse --semantic DIR           # sentence embeddings beside counts of words; a minute
 
 Answers are made by resampling real ones (--data, AlpacaEval outputs) cut to an equal number of words. Times
 are CPU seconds of this process, which runs one thread: what else the machine does changes them little. Making the
@@ -32,7 +33,7 @@ import numpy as np
 
 from harness.intervals import rate_interval
 from tasks import collapse
-from tasks.collapse import verdict
+from tasks.collapse import embeddings, verdict
 from tasks.collapse.measures import RULES, Measures, Way, can_compile
 from tasks.collapse.repetition import ngrams
 from tasks.collapse.thresholds import VERDICTS
@@ -46,6 +47,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, default=DATA, help=f"folder of real answers (default {DATA})")
     parser.add_argument("--calibration", type=Path, metavar="DIR", help="measure the models in DIR instead")
+    parser.add_argument("--semantic", type=Path, metavar="DIR", help="compare measures of meaning on those in DIR")
     parser.add_argument("--answers", type=int, default=100_000)
     parser.add_argument("--words", type=int, default=256)
     parser.add_argument("--quick", action="store_true", help="a hundredth of the answers, to see that it runs")
@@ -53,21 +55,28 @@ def main() -> None:
     if arguments.calibration:
         calibrate(arguments.calibration)
         return
-    texts = [text for answers in real_answers(arguments.data).values() for text in answers if text.strip()]
+    if arguments.semantic:
+        semantic(arguments.semantic)
+        return
+    said = [row for rows in real_answers(arguments.data).values() for row in rows if row[1].strip()]
+    prompts, texts = [prompt for prompt, _ in said], [text for _, text in said]
     if not can_compile():
         print("numba is not installed (pip install 'bench[fast]'): only the plain functions are timed")
     scale = 100 if arguments.quick else 1
-    speed(texts, arguments.answers // scale, arguments.words)
+    speed(texts, prompts, arguments.answers // scale, arguments.words)
     growth(texts, scale)
     packages(texts, arguments.words, 200 // (10 if arguments.quick else 1))
 
 
-def real_answers(folder: Path) -> dict[str, list[str]]:
-    """The answers of each model in a folder of AlpacaEval outputs."""
+def real_answers(folder: Path) -> dict[str, list[tuple[str, str]]]:
+    """The prompts and answers of each model in a folder of AlpacaEval outputs."""
     files = sorted(folder.glob("*.json"))
     if not files:
         raise SystemExit(f"{folder} holds no MODEL.json: pass --data with a folder of AlpacaEval outputs")
-    return {file.stem: [row["output"] or "" for row in json.loads(file.read_text(encoding="utf-8"))] for file in files}
+    return {
+        file.stem: [(row["instruction"], row["output"] or "") for row in json.loads(file.read_text(encoding="utf-8"))]
+        for file in files
+    }
 
 
 def resampled(texts: Sequence[str], count: int, length: int, seed: int = 0) -> Iterator[list[str]]:
@@ -95,8 +104,13 @@ def resampled(texts: Sequence[str], count: int, length: int, seed: int = 0) -> I
         yield batch
 
 
-def one_pass(batches: Iterator[list[str]], count: int, way: Way) -> tuple[float, float, dict[str, float]]:
-    """CPU seconds of every measure over answers that stream by, those of zlib alone among them, and the figures."""
+def one_pass(
+    batches: Iterator[list[str]], count: int, way: Way, prompts: Sequence[str] | None = None
+) -> tuple[float, float, dict[str, float]]:
+    """CPU seconds of every measure over answers that stream by, those of zlib alone among them, and the figures.
+
+    With `prompts`, which are dealt out in turn, what answers copy from them is measured, too.
+    """
     chosen = set(random.Random(0).sample(range(count), min(count, BUDGET_TEXTS)))
     seconds = squeezing = 0.0
     seen = 0
@@ -104,8 +118,9 @@ def one_pass(batches: Iterator[list[str]], count: int, way: Way) -> tuple[float,
     kept: list[tuple[Any, ...]] = []
     sums = np.zeros(8)
     for batch in batches:
+        asked = [prompts[place % len(prompts)] for place in range(seen, seen + len(batch))] if prompts else None
         begun = time.process_time()
-        found = collapse.measure(batch, way=way)
+        found = collapse.measure(batch, way=way, prompts=asked)
         sums += per_answer(found)
         kept.append((found.whole, found.opener, found.closer, found.sketch))
         heads += [text for i, text in enumerate(batch, start=seen) if i in chosen]
@@ -153,16 +168,18 @@ def of_the_set(whole: Any, opener: Any, closer: Any, sketches: Any) -> dict[str,
     }
 
 
-def speed(texts: Sequence[str], count: int, length: int) -> None:
+def speed(texts: Sequence[str], prompts: Sequence[str], count: int, length: int) -> None:
     print(f"\n{count:,} answers × {length} words: every per-answer measure and the measures of the set, one pass")
-    ways: list[tuple[Way, int]] = [("plain", max(100, count // 100))]
+    few = max(100, count // 100)
+    ways: list[tuple[Way, Sequence[str] | None, int]] = [("plain", None, few), ("plain", prompts, few)]
     if can_compile():
         collapse.measure(["warm up", "wärm up"], way="compiled")
-        ways.insert(0, ("compiled", count))
-    for way, some in ways:
-        seconds, squeezing, figures = one_pass(resampled(texts, some, length), some, way)
+        ways = [("compiled", None, count), ("compiled", prompts, count), *ways]
+    for way, asked, some in ways:
+        seconds, squeezing, figures = one_pass(resampled(texts, some, length), some, way, asked)
+        name = f"{way}, and prompts" if asked else way
         print(
-            f"  {way:9}{some / seconds:9,.0f} answers/s a core ({1e6 * seconds / some:6.1f} µs each, of which zlib "
+            f"  {name:23}{some / seconds:9,.0f} answers/s a core ({1e6 * seconds / some:6.1f} µs each, of which zlib "
             f"{1e6 * squeezing / some:.1f}; {some:,} answers, peak memory {peak():.0f} MB)"
         )
         print("           " + ", ".join(f"{name} {value:.3g}" for name, value in figures.items()))
@@ -257,11 +274,12 @@ def seconds_of(work: Callable[[], float]) -> float:
 def calibrate(folder: Path) -> None:
     """What each model's answers come to, and the verdict; worst first. A constant model is added."""
     models = real_answers(folder)
-    models["(constant answer)"] = [next(iter(models.values()))[0]] * 300
-    rows = sorted((summary(name, texts) for name, texts in models.items()), key=lambda row: -row[0])
+    first = next(iter(models.values()))
+    models["(constant answer)"] = [(prompt, first[0][1]) for prompt, _ in first[:300]]
+    rows = sorted((summary(name, said) for name, said in models.items()), key=lambda row: -row[0])
     heading = (
-        "| model | answers | degenerate | loop | empty | rep-4 > .5 | near dup. | closer | compression | bigrams "
-        "| EAD-2 | self-BLEU | verdict |"
+        "| model | answers | degenerate | loop | empty | rep-4 > .5 | copies | near dup. | closer | compression "
+        "| bigrams | EAD-2 | self-BLEU | verdict |"
     )
     print(heading)
     print("|---" * (heading.count("|") - 1) + "|")
@@ -269,8 +287,9 @@ def calibrate(folder: Path) -> None:
         print(line)
 
 
-def summary(name: str, texts: list[str]) -> tuple[float, str]:
-    found = collapse.measure(texts)
+def summary(name: str, said: list[tuple[str, str]]) -> tuple[float, str]:
+    texts = [text for _, text in said]
+    found = collapse.measure(texts, prompts=[prompt for prompt, _ in said])
     count, long_enough = len(texts), found.words >= VERDICTS.shared_words
     near = collapse.near_duplicates(found.sketch) & long_enough
     everyone = np.arange(count)
@@ -291,9 +310,9 @@ def summary(name: str, texts: list[str]) -> tuple[float, str]:
     full = len(drawn) == BUDGET_TEXTS
     compression, entropy = collapse.corpus_compression(drawn), collapse.ngram_entropy(docs)
     degenerate = figure(found.degenerate, everything)
-    said = verdict.judge_model(
+    judged = verdict.judge_model(
         [
-            verdict.judge_loops(degenerate),
+            verdict.judge_loops(degenerate, copied=figure(found.copied, everything)),
             verdict.judge_boilerplate(
                 figure(near | closer, long_enough),
                 figure(commonest(found.whole, ~found.empty), ~found.empty),
@@ -308,13 +327,69 @@ def summary(name: str, texts: list[str]) -> tuple[float, str]:
     cells = (
         name, str(count), f"{rate:.1f} % [{low:.1f}, {high:.1f}]",
         str(int((found.rule == RULES.index("loop")).sum())), str(int(found.empty.sum())),
-        f"{100 * (found.rep[:, 3] > 0.5).mean():.1f} %", f"{100 * near.mean():.1f} %",
+        f"{100 * (found.rep[:, 3] > 0.5).mean():.1f} %", str(int(found.copied.sum())), f"{100 * near.mean():.1f} %",
         f"{100 * closer[long_enough].mean() if long_enough.any() else 0:.1f} %",
         *((f"{compression:.2f}", f"{entropy:.1f}", f"{collapse.ead(docs, 2):.2f}", f"{collapse.self_bleu(docs):.2f}")
           if full else (f"({len(drawn)} texts)", "", "", "")),
-        said.word,
+        judged.word,
     )  # fmt: skip
-    return rate + 100 * (said.word == "collapsed"), "| " + " | ".join(chain(cells)) + " |"
+    return rate + 100 * (judged.word == "collapsed"), "| " + " | ".join(chain(cells)) + " |"
+
+
+def semantic(folder: Path) -> None:
+    """Which measure tells answers to one prompt from answers to others, and what it says of each model.
+
+    Answers of several models to one prompt mean much the same in different words: the area under the ROC curve is the
+    chance that two of them are found more alike than two answers to different prompts.
+    """
+    models = real_answers(folder)
+    heads = [{prompt: collapse.head(text, BUDGET_WORDS) for prompt, text in said} for said in models.values()]
+    prompts = [prompt for prompt in heads[0] if all(of.get(prompt) for of in heads)][:150]
+    texts = [of[prompt] or "" for prompt in prompts for of in heads]
+    asked = np.repeat(np.arange(len(prompts)), len(heads))
+    docs = [collapse.words(text) for text in texts]
+    print(f"{len(prompts)} prompts × {len(heads)} models, {BUDGET_WORDS} words each, CPU of one thread")
+    print("| vectors | ROC area | texts/s |\n|---|---|---|")
+    ways: list[tuple[str, Callable[[], Any]]] = [
+        ("counts of words", lambda: collapse.ngram_vectors(docs, 1)),
+        ("counts of bigrams", lambda: collapse.ngram_vectors(docs, 2)),
+        ("MiniLM, mean of its input table", lambda: static_vectors(texts)),
+        ("MiniLM (`embed`)", lambda: collapse.embed(texts)),
+    ]
+    importlib.import_module("torch").set_num_threads(1)
+    collapse.embed(texts[:1])
+    for name, way in ways:
+        begun = time.process_time()
+        vectors = way()
+        print(f"| {name} | {roc_area(vectors, asked):.4f} | {len(texts) / (time.process_time() - begun):,.0f} |")
+    print("\n| model | texts | semantic diversity | Vendi, embeddings | Vendi, bigrams |\n|---|---|---|---|---|")
+    models["(constant answer)"] = [
+        next(said for said in next(iter(models.values())) if collapse.head(said[1], BUDGET_WORDS))
+    ] * 300
+    for name, said in models.items():
+        found = collapse.semantic_measures([text for _, text in said])
+        drawn = collapse.equal_budget([text for _, text in said])
+        counts = collapse.vendi_score(collapse.ngram_vectors([collapse.words(text) for text in drawn]))
+        print(f"| {name} | {found.texts} | {found.diversity:.3f} | {found.vendi:.0f} | {counts:.0f} |")
+
+
+def static_vectors(texts: Sequence[str]) -> Any:
+    """What a static model such as model2vec's does: a vector a token, rare ones weighing more, less their mean."""
+    tokenizer, model = embeddings.sentence_model()
+    table = model.embeddings.word_embeddings.weight.detach().numpy()
+    rows = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
+    counts = np.bincount(np.concatenate(rows), minlength=len(table))
+    weights = 1e-3 / (1e-3 + counts / counts.sum())
+    vectors = np.array([(table[row] * weights[row][:, None]).mean(axis=0) for row in rows])
+    return vectors - vectors.mean(axis=0)
+
+
+def roc_area(vectors: Any, group: Any) -> float:
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    one, other = np.triu_indices(len(unit), 1)
+    alike, same = (unit @ unit.T)[one, other], group[one] == group[other]
+    near, far = alike[same], np.sort(alike[~same])
+    return float((np.searchsorted(far, near, "left") + np.searchsorted(far, near, "right")).mean() / 2 / len(far))
 
 
 if __name__ == "__main__":

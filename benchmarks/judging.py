@@ -163,7 +163,7 @@ def inspect_ai(bench: Bench) -> Work:
 def ours(bench: Bench) -> Work:
     """As `harness.regrade.judge_run` does it, up to the scores."""
     from harness.config import judge_config
-    from harness.engine import Assignment, Engine, Tally
+    from harness.engine import Assignment, Engine, Tally, conversations
     from harness.judging import judge_models
     from harness.printing import say
     from harness.regrade import grading_of, stored_tasks
@@ -186,7 +186,13 @@ def ours(bench: Bench) -> Work:
 
     def work() -> None:
         with store:
-            sit(Engine(None, store, tally, 0), [assignment], 2 * models.parallel, models.close, quiet=True)
+            sit(
+                Engine(None, store, tally, 0),
+                conversations([assignment]),
+                2 * models.parallel,
+                models.close,
+                quiet=True,
+            )
         if tally.judgments != 2 * QUESTIONS * bench.repeats:
             sys.exit(f"ours: {tally.judgments} judgments, {tally.failure}")
 
@@ -204,7 +210,7 @@ def together(bench: Bench) -> Work:
 def _conversing(bench: Bench, *, judged: bool) -> Work:
     """As `harness.run.run` does it, up to the scores."""
     from harness.config import load_config
-    from harness.engine import Assignment, Engine, Tally
+    from harness.engine import Assignment, Engine, Tally, conversations
     from harness.plan import make_plan
     from harness.printing import say_nothing
     from harness.sitting import work as sit
@@ -226,7 +232,7 @@ def _conversing(bench: Bench, *, judged: bool) -> Work:
 
     def work() -> None:
         with store:
-            sit(Engine(plan.model, store, tally, 0), [assignment], plan.window, plan.close, quiet=True)
+            sit(Engine(plan.model, store, tally, 0), conversations([assignment]), plan.window, plan.close, quiet=True)
         wanted = 2 * QUESTIONS * bench.repeats
         if (tally.answers, tally.judgments) != (wanted, wanted * judged):
             sys.exit(f"ours: {tally.answers} answers, {tally.judgments} judgments, {tally.failure}")

@@ -26,9 +26,9 @@ from tasks.collapse.variety import BUDGET_TEXTS, BUDGET_WORDS
 if TYPE_CHECKING:
     import pandas as pd
 
-RATES = ("degenerate", "loop", "empty")
-MEANS = ("rep_1", "rep_2", "rep_3", "rep_4", "compression_ratio", "word_entropy", "non_lexical", "words")
-SHARES = ("rep_", "word_entropy", "non_lexical", "top_1_share")
+RATES = ("degenerate", "loop", "empty", "copied")
+MEANS = ("rep_1", "rep_2", "rep_3", "rep_4", "compression_ratio", "word_entropy", "non_lexical", "prompt_copy", "words")
+SHARES = ("rep_", "word_entropy", "non_lexical", "prompt_copy", "top_1_share")
 OF_THE_MODEL = {"entropy": "token_entropy", "entropy_slope": "entropy_slope", "top_1_share": "top_1_share"}
 """Metrics from the model's next-token distributions (nats, nats per 100 tokens, a share), and their columns."""
 OF_THE_SET: Mapping[str, Callable[[Sequence[str], Sequence[Sequence[str]]], float]] = {

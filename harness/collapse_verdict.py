@@ -47,7 +47,9 @@ def verdict_notes(scores: Sequence[HasFigure]) -> list[str]:
 def model_verdict(scores: Sequence[HasFigure]) -> verdict.ModelVerdict:
     """The verdict on one run alone, from its collapse scores over all answers."""
     found = {score.metric: _figure(score) for score in scores}
-    return verdict.judge_model([verdict.judge_loops(found["degenerate"]), boilerplate(scores)])
+    return verdict.judge_model(
+        [verdict.judge_loops(found["degenerate"], copied=found.get("copied")), boilerplate(scores)]
+    )
 
 
 def boilerplate(scores: Sequence[HasFigure]) -> verdict.Finding:

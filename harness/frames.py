@@ -22,8 +22,8 @@ PLACE = ["task", "item", "sample", "turn"]
 ITEM_COLUMNS = ["task", "item", "category", "turns", "samples", "attack", "request"]
 ANSWER_COLUMNS = [
     *PLACE, "finish", "error", "token_entropy", "entropy_slope", "top_1_share", "degenerate", "loop", "empty", "rep_1",
-    "rep_2", "rep_3", "rep_4", "compression_ratio", "word_entropy", "non_lexical", "words", "whole", "opener", "closer",
-    "sketch", "head_of_text",
+    "rep_2", "rep_3", "rep_4", "compression_ratio", "word_entropy", "non_lexical", "prompt_copy", "copied", "words",
+    "whole", "opener", "closer", "sketch", "head_of_text",
 ]  # fmt: skip
 JUDGMENT_COLUMNS = [*PLACE, "judge", "repeat", "score", "label", "error", "unjudged"]
 OBJECTS = {
@@ -31,6 +31,8 @@ OBJECTS = {
     "sketch", "whole", "opener", "closer",
 }  # fmt: skip
 """Columns of texts, and of hashes, which a merge must not turn into floats."""
+Prompts = dict[tuple[str, str], Sequence[str]]
+"""The turns of each task's items."""
 
 
 @dataclass(frozen=True)
@@ -47,14 +49,28 @@ class RunFrames:
 
 def read_frames(directory: Path) -> RunFrames:
     """Read a run's records."""
-    items = (_counted(record) for _, record in read_records(directory / ITEMS, ITEM_FIELDS))
+    prompts: Prompts = {}
+    items = _frame(map(_counted, _noted(directory / ITEMS, prompts)), ITEM_COLUMNS)
     answers, judgments = (directory / name for name in RECORDS)
     grades = (record for _, record in read_records(judgments, JUDGMENT_FIELDS))
     return RunFrames(
-        items=_frame(items, ITEM_COLUMNS),
-        answers=_newest(_frame(_measured(answers), ANSWER_COLUMNS), PLACE),
+        items=items,
+        answers=_newest(_frame(_measured(answers, prompts), ANSWER_COLUMNS), PLACE),
         judgments=_newest(_frame(grades, JUDGMENT_COLUMNS), [*PLACE, "judge", "repeat"]),
     )
+
+
+def _noted(path: Path, prompts: Prompts) -> Iterator[dict[str, Any]]:
+    """The items, whose turns are noted in `prompts`."""
+    for _, record in read_records(path, ITEM_FIELDS):
+        prompts[record["task"], record["item"]] = record["turns"]
+        yield record
+
+
+def prompt_of(prompts: Prompts, task: str, item: str, turn: int) -> str:
+    """What the user said in a turn, counted from 1; nothing where the item or the turn is not there."""
+    turns = prompts.get((task, item), ())
+    return str(turns[turn - 1]) if 0 < turn <= len(turns) else ""
 
 
 def _counted(record: dict[str, Any]) -> dict[str, Any]:
@@ -70,7 +86,7 @@ def request_of(record: Mapping[str, Any]) -> tuple[str, str]:
     return (attack, request) if isinstance(attack, str) and isinstance(request, str) else (NONE, record["item"])
 
 
-def _measured(path: Path) -> Iterator[dict[str, Any]]:
+def _measured(path: Path, prompts: Prompts) -> Iterator[dict[str, Any]]:
     """Answers with their collapse measures in place of their text; where nothing was said, nothing is measured.
 
     Of the text only its first words stay, for measures of the set. In batches: many are measured faster than one.
@@ -78,12 +94,14 @@ def _measured(path: Path) -> Iterator[dict[str, Any]]:
     records = (record for _, record in read_records(path, ANSWER_FIELDS))
     while batch := list(islice(records, WORTH_COMPILING)):
         said = [record for record in batch if record["finish"] not in ("error", "missing")]
-        found = measure([record["text"] for record in said])
+        asked = [prompt_of(prompts, *(record[key] for key in ("task", "item", "turn"))) for record in said]
+        found = measure([record["text"] for record in said], prompts=asked)
         columns = {
             "degenerate": found.degenerate, "loop": found.loop, "empty": found.empty,
             **{f"rep_{n}": found.rep[:, n - 1] for n in (1, 2, 3, 4)},
             "compression_ratio": found.compression_ratio, "word_entropy": found.entropy,
-            "non_lexical": found.non_lexical, "words": found.words,
+            "non_lexical": found.non_lexical, "prompt_copy": found.prompt_copy, "copied": found.copied,
+            "words": found.words,
             "whole": found.whole, "opener": found.opener, "closer": found.closer,
         }  # fmt: skip
         rows = zip(*(column.tolist() for column in columns.values()), strict=True)

@@ -14,12 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.frames import request_of
+from harness.frames import Prompts, prompt_of, request_of
 from harness.models.replay import ANSWERS_BACKEND
 from harness.records import read_record, read_records
 from harness.store import ANSWER_FIELDS, ITEM_FIELDS, ITEMS, JUDGMENT_FIELDS, RECORDS, run_manifest
 from judges.judgment import Judgment
-from tasks.collapse import diagnose, words
+from tasks.collapse import Diagnosis, diagnose
+from tasks.collapse.diagnosis import COPY, READABLE
 from tasks.collapse.measures import CLOSER, OPENER, RULES, WORTH_COMPILING, measure
 from tasks.collapse.thresholds import VERDICTS
 from tasks.collapse.words import WORD, head
@@ -31,13 +32,17 @@ KINDS: Mapping[str, str] = {
     "loop": "repeat themselves to their end",
     "rep": "repeat themselves, with changes",
     "empty": "say nothing",
-    "unreadable": "hold no letter and no digit",
+    "unreadable": "hold no letter and no digit, or hardly any",
+    "copy": "are their prompt over again",
     "truncated": "ran into the token limit and were not looping",
     BOILERPLATE: "are begun, ended or worded as answers to other prompts",
     REFUSED: "were found to be refusals",
     UNJUDGED: "were given no verdict by a judge",
 }
-OF_RULE = {"loop": "loop", "rep-4": "rep", "compression": "rep", "empty": "empty", "nothing readable": "unreadable"}
+OF_RULE = {
+    "loop": "loop", "rep-4": "rep", "compression": "rep", "empty": "empty", "nothing readable": "unreadable",
+    "noise": "unreadable", "prompt copy": "copy",
+}  # fmt: skip
 BATCH_CHARACTERS = 1 << 24
 """Texts are measured together up to so many characters, whatever their number."""
 FEWEST_PROMPTS = 3
@@ -181,36 +186,35 @@ def inspect_run(
 
 
 class _Items:
-    """The items of a run by task and id: where each lies in its file, what it asks for, and whether that is harmful."""
+    """The items of a run by task and id: what each asks for, in which words, and whether that is harmful."""
 
     def __init__(self, directory: Path, manifest: Mapping[str, Any]) -> None:
-        self._path = directory / ITEMS
-        self._places: dict[tuple[str, str], tuple[int, str]] = {}
+        self._requests: dict[tuple[str, str], str] = {}
+        self._prompts: Prompts = {}
         scoring = {name: how["scoring"] for name, how in manifest["identity"]["tasks"].items()}
         harmful: set[str] = set()
-        for offset, record in read_records(self._path, ITEM_FIELDS):
+        for _, record in read_records(directory / ITEMS, ITEM_FIELDS):
             task = sys.intern(record["task"])
-            self._places[task, record["item"]] = offset, request_of(record)[1]
+            self._requests[task, record["item"]] = request_of(record)[1]
+            self._prompts[task, record["item"]] = record["turns"]
             if scoring.get(task) == "attack_success":
                 harmful.add(record["item"])
-        self.tasks = list(dict.fromkeys(task for task, _ in self._places))
+        self.tasks = list(dict.fromkeys(task for task, _ in self._requests))
         # The tasks of a file of answers read the same answers, each under its own name.
         self.one_source = manifest["identity"]["model"]["backend"] == ANSWERS_BACKEND and len(self.tasks) > 1
         self._harmful_tasks = {task for task in self.tasks if scoring.get(task) == "attack_success"}
         self._harmful_items = harmful if self.one_source else set()
 
     def request(self, key: AnswerKey) -> str:
-        return self._places.get(key[:2], (0, key[1]))[1]
+        return self._requests.get(key[:2], key[1])
 
     def is_harmful(self, key: AnswerKey) -> bool:
         return key[0] in self._harmful_tasks or key[1] in self._harmful_items
 
     def prompt(self, key: AnswerKey) -> str:
         """What the user said in the turn that the answer belongs to."""
-        if key[:2] not in self._places:
-            return ""
-        turns = read_record(self._path, self._places[key[:2]][0])["turns"]
-        return str(turns[key[3] - 1]) if 0 < key[3] <= len(turns) else ""
+        task, item, _, turn = key
+        return prompt_of(self._prompts, task, item, turn)
 
 
 def _verdicts(path: Path) -> dict[AnswerKey, dict[tuple[str, int], str]]:
@@ -279,17 +283,22 @@ class _Search:
 
     def look_at(self, answers: Sequence[_Said]) -> int:
         """Measure a batch of answers and keep what is among the worst; returns their number."""
-        measured = measure([said.text for said in answers])
-        columns = (measured.rule, measured.words, measured.rep[:, 3], measured.loop, measured.empty)
+        prompts = [self._items.prompt(said.key) for said in answers]
+        measured = measure([said.text for said in answers], prompts=prompts)
+        columns = (
+            measured.rule, measured.words, measured.rep[:, 3], measured.loop, measured.empty, measured.copied,
+        )  # fmt: skip
         hashes = (measured.whole, measured.opener, measured.closer)
         rows = zip(*(column.tolist() for column in columns), strict=True)
         shared = zip(*(column.tolist() for column in hashes), strict=True)
-        for said, (rule, length, rep_4, loops, is_empty), edges in zip(answers, rows, shared, strict=True):
+        for said, (rule, length, rep_4, loops, is_empty, copied), edges in zip(answers, rows, shared, strict=True):
             verdicts = self._verdicts.get(said.key, {}).values()
             refused = REFUSED in verdicts
-            if rule >= 0:
-                kind = OF_RULE[RULES[rule]]
+            kind = OF_RULE[RULES[rule]] if rule >= 0 else None
+            if kind and kind != "copy":
                 self._keep(kind, float(length) if kind in ("loop", "unreadable") else rep_4, said)
+            if copied:
+                self._keep("copy", float(length), said)
             if said.finish == "length" and not loops:
                 self._keep("truncated", float(length), said)
             if refused:
@@ -335,15 +344,16 @@ class _Search:
 
     def _found(self, kind: str, key: AnswerKey, record: Mapping[str, Any], show_harmful: bool) -> Found:
         text = record["text"] or ""
-        diagnosis = diagnose(text)
-        span = diagnosis.span if kind in OF_RULE.values() else None
+        diagnosis = diagnose(text, prompt=self._items.prompt(key))
+        # A short copy shows no less than a long one, though it does not count as degenerate.
+        span = (0, len(text.rstrip())) if kind == "copy" else diagnosis.span if kind in OF_RULE.values() else None
         verdicts: dict[str, str] = {}
         for (judge, _), word in sorted(self._verdicts.get(key, {}).items()):
             verdicts[judge] = f"{verdicts[judge]}, {word}" if judge in verdicts else word
         hidden = self._items.is_harmful(key) and not show_harmful and bool(text.strip())
         return Found(
             kind, *key,
-            evidence=_evidence(kind, diagnosis.explain(), record),
+            evidence=_evidence(kind, diagnosis, record),
             characters=len(text),
             span=span,
             onset=span[0] / len(text) if span and text else None,
@@ -353,14 +363,16 @@ class _Search:
         )  # fmt: skip
 
 
-def _evidence(kind: str, explained: str, record: Mapping[str, Any]) -> str:
+def _evidence(kind: str, diagnosis: Diagnosis, record: Mapping[str, Any]) -> str:
+    if kind == "copy":
+        return f"{diagnosis.words} words, {COPY}"
     if kind in OF_RULE.values():
-        return explained
-    readable = "" if explained == "readable" else f"; {explained}"
+        return diagnosis.explain()
+    readable = "" if diagnosis.explain() == READABLE else f"; {diagnosis.explain()}"
     if kind == "truncated":
         tokens = record["completion_tokens"]
         return f"cut at {tokens} tokens{readable}" if tokens else f"cut at the token limit{readable}"
-    return f"{len(words(record['text']))} words{readable}"
+    return f"{diagnosis.words} words{readable}"
 
 
 def _part(what: str, text: str) -> str:

@@ -76,7 +76,7 @@ def collapse_against(texts: Texts, differences: Differences) -> verdict.ModelVer
     quality = _quality(differences)
     before = verdict.Figure(degenerate.baseline_value, None, None, degenerate.n)
     findings = [
-        verdict.judge_loops(alone["degenerate"], before, _figure(degenerate)),
+        verdict.judge_loops(alone["degenerate"], before, _figure(degenerate), copied=alone.get("copied")),
         boilerplate(scores),
         verdict.judge_mode(_ratio(diversity)) if diversity else None,
         verdict.judge_quality(_figure(quality)) if quality else None,

@@ -21,7 +21,7 @@ SHOWN_BY_GROUP = {
     "collapse": ("degenerate", "loop", "truncated"),
 }
 NO_RATES = (
-    "turn_", "average", "judge_noise", "rep_", "compression", "entropy", "word", "distinct_", "ead_",
+    "turn_", "average", "judge_noise", "rep_", "prompt_copy", "compression", "entropy", "word", "distinct_", "ead_",
     "bigram_", "corpus_", "self_bleu", "vendi", "sample_", STRONG_REJECT,
 )  # fmt: skip
 """How the names of metrics begin that are not shares of something."""

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from harness.frames import read_frames
 from harness.inspect_run import KINDS, inspect_run
 from reports.inspection import excerpt, inspection_text
 from tasks.collapse import words
@@ -68,6 +69,26 @@ def test_every_kind_is_found_and_the_worst_comes_first(say: Command, tmp_path: P
     assert worst["prompt"] == "Ask loop-4\nand more"
     assert "of all runs of four words repeat an earlier one" in by_kind["rep"][0]["evidence"]
     assert [(one["item"], one["span"]) for one in by_kind["empty"]] == [("empty", None)]
+
+
+def test_an_answer_that_is_its_prompt_over_again_is_found_and_measured(say: Command, tmp_path: Path) -> None:
+    # The prompts of this run are "Ask NAME\nand more".
+    names = {"short": "a b c", "long": prose(1), "quoting": "a story", "fine": "the time"}
+    texts = {name: f"Ask {name} and more" for name in names.values()}
+    texts["a story"] = f"Ask a story and more, they said. {prose(2)}"
+    texts["the time"] = prose(3)
+    run = run_of(say, tmp_path, texts)
+    printed = found_in(say, run, "--kind", "copy")
+    assert printed["counts"] == {"copy": 2}
+    assert [one["item"] for one in printed["found"]] == [names["long"], names["short"]]
+    worst = printed["found"][0]
+    assert worst["evidence"] == "43 words, nothing but a copy of the prompt"
+    assert worst["span"] == [0, len(worst["text"])]
+    answers = read_frames(run).answers.set_index("item")
+    assert answers.copied.astype(bool).to_dict() == {name: name in (names["long"], names["short"]) for name in texts}
+    assert answers.degenerate.astype(bool).to_dict() == {name: name == names["long"] for name in texts}
+    assert answers.prompt_copy[names["quoting"]] == pytest.approx(5 / 47)
+    assert answers.prompt_copy[names["fine"]] == 0.0
 
 
 def test_kinds_number_and_task_choose_what_is_listed(say: Command, tmp_path: Path) -> None:

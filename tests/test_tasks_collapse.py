@@ -1,6 +1,7 @@
 """Collapse: each measure against an oracle, and the finding against texts that are (and are not) degenerate."""
 
 import json
+import random
 import time
 from pathlib import Path
 
@@ -13,12 +14,15 @@ from tasks.collapse import (
     Thresholds,
     compression_ratio,
     copies_prompt,
+    corpus_compression,
     diagnose,
     is_empty,
     is_readable,
     loop,
     prompt_copy,
     rep_n,
+    repeats_prompt,
+    without_code,
     without_code_and_tables,
     words,
 )
@@ -110,6 +114,14 @@ def test_code_and_tables_are_blanked_in_place() -> None:
     assert bare.index("and") == text.index("and")
 
 
+def test_code_that_came_to_an_end_is_told_from_code_that_may_run_away() -> None:
+    text = "a\n```py\nx\n```\nb\n~~~\nopen | to | the end"
+    assert without_code(text).split() == ["a", "b", "~~~", "open", "|", "to", "|", "the", "end"]
+    assert without_code(' {"a": [1, 2]}\n').split() == without_code_and_tables("[1, 2]").split() == []
+    for no_json in ("{", "[" * 100_000 + "]", '{"a": 1', "[1,]", "{} and {}", "", "[1] is the first."):
+        assert without_code(no_json) is no_json
+
+
 def test_empty_is_only_white_space_and_readable_needs_a_letter_or_digit() -> None:
     assert [is_empty(text) for text in ("", " \n", "42", "✓")] == [True, True, False, False]
     assert [is_readable(text) for text in ("42", "好", "é", "✓", "_?!_", "")] == [True, True, True, False, False, False]
@@ -128,6 +140,46 @@ def test_prompt_copy_is_the_share_of_the_reply_taken_from_the_prompt() -> None:
     assert prompt_copy(prompt, "my own") == prompt_copy(prompt, "") == prompt_copy("", "text") == 0
     assert copies_prompt(prompt, f"{prompt} {prompt}")
     assert not copies_prompt(f"Repeat after me: my own front door. {GOOD}", "my own front door")
+    assert prompt_copy("Sort the numbers 5 3 9 1 7", "1 3 5 7 9") == 0
+
+
+ARTICLE = (
+    "Zinc is an essential mineral that is required for good health. It helps the body to make DNA and proteins, it "
+    "helps wounds to heal, and it plays a part in our senses of taste and of smell."
+)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "reply", "expected"),
+    [
+        ("When was Canada colonized?", "when was canada colonized", True),
+        (ARTICLE, f"Question:\n{ARTICLE}", True),
+        ("Hello!", "Hello!", False),
+        ("What is 3 plus 4?", "What is 3 plus 4? Seven.", False),
+        (f"What is missing? {ARTICLE}", f"What is missing? {ARTICLE} Nothing.", False),
+        # Answers that are taken from the prompt, and leave out its instruction.
+        (f"Correct the grammar of this text: {ARTICLE}", ARTICLE, False),
+        (f"{ARTICLE} Which sentences speak of health?", ARTICLE, False),
+        ("", "", False),
+        (None, "text", False),
+        ("?!", "?!", False),
+    ],
+)
+def test_a_repeated_prompt_is_told_from_an_answer_that_quotes_it(
+    prompt: str | None, reply: str, expected: bool
+) -> None:
+    assert repeats_prompt(prompt, reply) == expected
+    assert diagnose(reply, prompt=prompt).copied == expected
+
+
+def test_a_long_copy_of_the_prompt_is_degenerate_and_a_short_one_is_told() -> None:
+    long = diagnose(ARTICLE, prompt=ARTICLE)
+    assert (long.degenerate, long.rule, long.span, long.prefix_end) == (True, "prompt copy", (0, len(ARTICLE)), 0)
+    short = diagnose("Who wears short shorts?", prompt="Who wears short shorts?")
+    assert (short.degenerate, short.copied, short.prompt_copy) == (False, True, 1.0)
+    assert long.explain() == short.explain() == "nothing but a copy of the prompt"
+    assert diagnose("Who wears short shorts?", Thresholds(copied_words=1), "Who wears short shorts?").degenerate
+    assert not diagnose(ARTICLE).copied
 
 
 @pytest.mark.parametrize(
@@ -147,6 +199,13 @@ def test_prompt_copy_is_the_share_of_the_reply_taken_from_the_prompt() -> None:
         ("שלום לכולם. " * 20, "loop"),
         (GOOD + "".join(f"The {c} garden is in the city of {c}. " * 2 for c in "abcdefghi") * 2 + "The end.", "rep-4"),
         ("SELECT " + ", ".join(f"column{i}" for i in range(600)) + ";", "compression"),
+        ("Sure, let me see. " + "".join(map(chr, range(0x1F300, 0x1F3F0))), "noise"),
+        (
+            "h\u0435llo w\u043erld fr\u043em n\u043ewh\u0435re " * 3 + "".join(f"p\u0430g\u0435{c} " for c in GOOD),
+            "noise",
+        ),
+        # A fence that is never closed may be what runs away.
+        ("```sql\n" + "".join(f"INSERT INTO t VALUES ({i}, 'name', 'street', 'town');\n" for i in range(40)), "loop"),
     ],
 )
 def test_degenerate_text_is_found_by_its_rule(text: str, rule: str) -> None:
@@ -167,6 +226,13 @@ def test_degenerate_text_is_found_by_its_rule(text: str, rule: str) -> None:
         GOOD + " " * 9000 + GOOD[:80],
         GOOD + "\n| a | b |\n|---|---|\n" + "| row | 1 |\n" * 12 + GOOD[:80],
         GOOD + "\n```py\n" + "x = f(x)\n" * 20 + "```\n" + GOOD[:80],
+        "😻😼😼😼😺",
+        "👍",
+        "```\n" + "\n".join(" " * (9 - i) + "/" + "*" * i + "|" * i + "\\" for i in range(9)) + "\n```",
+        "```\n┌────┬────┐\n│ ●  │  ○ │\n├────┼────┤\n│  ○ │ ●  │\n└────┴────┘\n```\n",
+        "```sql\n" + "".join(f"INSERT INTO t VALUES ({i}, 'name', 'street', 'town');\n" for i in range(40)) + "```",
+        json.dumps([{"id": i, "name": f"n{i}", "street": "none", "is known": True} for i in range(60)], indent=2),
+        json.dumps({"rows": [{"id": i, "name": f"n{i}", "street": "none", "is known": True} for i in range(60)]}),
     ],
 )
 def test_good_answers_are_not_degenerate(text: str) -> None:
@@ -188,6 +254,24 @@ def test_a_near_loop_is_cut_where_it_sets_in() -> None:
     assert len(GOOD) < found.prefix_end < len(GOOD) + 100
 
 
+def test_noise_is_cut_where_it_sets_in() -> None:
+    found = diagnose(GOOD + "".join(map(chr, range(0x1F300, 0x1F400))))
+    assert (found.rule, found.prefix_end) == ("noise", len(GOOD))
+    assert found.explain() == "64% of its characters carry no language"
+
+
+def test_no_alphabet_is_held_to_have_said_a_thing_twice() -> None:
+    # Two bytes a letter, and one word in five a new one: what a zlib ratio of 5 takes for repetition in Latin letters.
+    rng = random.Random(0)
+    syllables = [one + two for one in "кгнпртлмсд" for two in "аеиоу"]
+    said = " ".join("".join(rng.choices(syllables[: 9 + n // 40], k=2)) for n in range(1500))
+    latin = said.translate(str.maketrans("кгнпртлмсдаеиоу", "kgnprtlmsdaeiou"))
+    assert compression_ratio(said) > 1.2 * compression_ratio(latin)
+    limit = Thresholds(compression=1.1 * compression_ratio(latin), rep_4=1.0)
+    assert [diagnose(one, limit).rule for one in (said, latin)] == [None, None]
+    assert corpus_compression([said]) == pytest.approx(corpus_compression([latin]), rel=0.02)
+
+
 def test_the_thresholds_are_an_argument() -> None:
     text = "No way. " * 8
     assert not diagnose(text).degenerate
@@ -199,7 +283,8 @@ def rates(shared_data: Path) -> dict[str, tuple[float, int]]:
     """Share of degenerate answers, and number of empty ones, by model."""
     found = {}
     for file in (shared_data / "alpaca_eval").glob("*.json"):
-        diagnoses = [diagnose(row["output"]) for row in json.loads(file.read_text(encoding="utf-8"))]
+        rows = json.loads(file.read_text(encoding="utf-8"))
+        diagnoses = [diagnose(row["output"], prompt=row["instruction"]) for row in rows]
         found[file.stem] = (sum(d.degenerate for d in diagnoses) / len(diagnoses), sum(d.empty for d in diagnoses))
     return found
 

@@ -39,6 +39,67 @@ def test_the_compiled_pass_equals_the_plain_functions(texts: list[str], threshol
         assert compiled.row(place) == plain.row(place)
 
 
+ANY_LENGTH = Thresholds(copied_words=1, prompt_copy=0.5, prompt_repeated=0.5, copied_more=9)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.tuples(SOME, TEXTS, SOME), max_size=8), st.sampled_from([Thresholds(), ANY_LENGTH]), st.randoms())
+def test_what_is_copied_from_a_prompt_is_found_alike(
+    parts: list[tuple[str, str, str]], thresholds: Thresholds, rng: random.Random
+) -> None:
+    prompts = [rng.choice([None, text, text.upper(), text + before, "word " + text]) for before, text, _ in parts]
+    texts = [rng.choice([before, ""]) + text + rng.choice([after, ""]) for before, text, after in parts]
+    plain = measure(texts, thresholds, way="plain", prompts=prompts)
+    compiled = measure(texts, thresholds, way="compiled", prompts=prompts)
+    for place in range(len(texts)):
+        assert compiled.row(place) == plain.row(place)
+
+
+def test_copies_are_found_alike_at_any_length_and_beside_long_prompts() -> None:
+    rng = random.Random(3)
+    asked = [" ".join(rng.choices("abcdefgh", k=rng.randrange(1, 9))) for _ in range(2_000)]
+    said = [rng.choice([one, f"Q: {one}", f"{one} yes", one.upper(), one[2:], asked[0]]) for one in asked]
+    asked += ["word " * 50_000, "a", ""]
+    said += ["one word", "a " * 50_000, "x"]
+    plain = measure(said, ANY_LENGTH, way="plain", prompts=asked)
+    compiled = measure(said, ANY_LENGTH, way="compiled", prompts=asked)
+    assert compiled.copied.tolist() == plain.copied.tolist()
+    assert compiled.prompt_copy.tolist() == plain.prompt_copy.tolist()
+    assert compiled.rule.tolist() == plain.rule.tolist()
+    assert 500 < plain.copied.sum() < 1_900
+
+
+def test_as_many_prompts_as_texts_are_wanted() -> None:
+    with pytest.raises(ValueError, match="1 prompts for 2 texts"):
+        measure(["a", "b"], prompts=["p"])
+
+
+CODE = [
+    "```\n" + "".join(f"put({n}, one, two, three)\n" for n in range(40)) + end for end in ("```", "", "```\nDone.")
+]  # fmt: skip
+
+
+def test_code_and_pictures_are_let_be_alike() -> None:
+    boxes = "```\n" + "┌──┬──┐ " * 9 + "\n```"
+    texts = [
+        *CODE,
+        "😀😀",
+        "👍",
+        "😀" * 40,
+        "```\n```",
+        "```\n" + "/\\ " * 40 + "\n```",
+        boxes,
+        "a b c " + "😀" * 40,
+        "[]",
+    ]
+    texts += [f"[{', '.join(str(n) for n in range(90))}]", '[{"a": 1, "b": "c d e"}' + ', {"a": 1, "b": "c d e"}' * 40]
+    texts += [texts[-1] + "]", "b\u0430 " * 40 + "end", "п" * 400 + "\u0301", "да и нет " * 60]
+    plain, compiled = measure(texts, way="plain"), measure(texts, way="compiled")
+    for place in range(len(texts)):
+        assert compiled.row(place) == plain.row(place)
+    assert [RULES[rule] if rule >= 0 else None for rule in plain.rule[:3]] == [None, "loop", None]
+
+
 @pytest.mark.parametrize("thresholds", [LOOSE, STRICT, Thresholds(min_words=1, loop_words=3)])
 def test_short_loops_of_words_and_numbers_are_found_alike(thresholds: Thresholds) -> None:
     rng = random.Random(1)
@@ -72,6 +133,7 @@ def test_real_answers_are_measured_alike(shared_data: Path) -> None:
 
 def test_a_batch_of_long_texts_is_measured_alike() -> None:
     texts = ["a b " * 250_000, "a " * 300_000 + "b", "".join(map(chr, range(0x4E00, 0x9000))) * 20, ""]
+    texts += ["x" * 1_000_000, "😀" * 250_000, " " * 1_000_000, "a'" * 300_000, "\n1. a" * 100_000]
     plain, compiled = measure(texts, way="plain"), measure(texts, way="compiled")
     for place in range(len(texts)):
         assert compiled.row(place) == plain.row(place)

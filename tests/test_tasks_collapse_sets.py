@@ -178,6 +178,34 @@ def test_many_equal_texts_are_found_without_comparing_all_pairs() -> None:
     assert not collapse.near_duplicates(np.array([collapse.sketch([])] * 3)).any()
 
 
+def test_near_duplicates_between_prompts_are_found_whatever_samples_lie_between() -> None:
+    base, other = shuffled(1).split(), shuffled(2).split()
+    changed = [*base[:40], "changed", *base[41:]]
+    rows = [base, changed, changed, base, other]
+    sketches = np.array([collapse.sketch(row) for row in rows])
+    # The first is the second prompt's only near answer; the last samples of the first prompt are nobody's neighbours.
+    for prompts in ([1, 2, 1, 1, 3], [1, 1, 2, 2, 3], [2, 1, 1, 1, 3], [1, 1, 1, 2, 3]):
+        assert collapse.near_duplicates(sketches, prompts).tolist() == [True] * 4 + [False]
+    rng = random.Random(0)
+    for _ in range(20):
+        prompts = [rng.randrange(3) for _ in range(30)]
+        rows = [[*rng.choice([base, other]), *rng.choices(PROSE, k=2)] for _ in prompts]
+        sketches = np.array([collapse.sketch(row) for row in rows])
+        alike = [
+            any(prompts[i] != prompts[j] and collapse.similarity(sketches[i], sketches[j]) >= 0.8 for j in range(30))
+            for i in range(30)
+        ]
+        assert collapse.near_duplicates(sketches, prompts).tolist() == alike
+
+
+def test_endings_that_differ_in_their_numbers_are_no_boilerplate() -> None:
+    texts = [f"{shuffled(n, 20)}. So the answer is {n}." for n in range(30)]
+    found = collapse.measure(texts)
+    assert len(set(found.closer.tolist())) == len(texts)
+    found = collapse.measure([f"{shuffled(n, 20)}. I hope that this helps you." for n in range(30)])
+    assert len(set(found.closer.tolist())) == 1
+
+
 def test_openers_and_closers_are_shares_of_texts_long_enough() -> None:
     docs = [[*"abcdef", str(i)] for i in range(3)] + [list("xyzuvw"), list("ab")]
     assert collapse.commonest_start(docs) == (tuple("abcde"), 3 / 4)
@@ -252,6 +280,18 @@ def test_against_a_baseline_the_difference_decides() -> None:
     assert verdict.judge_loops(weak, share(58, 800), Figure(0.0025, -0.02, 0.025, 800)).word == "ok"
     assert verdict.judge_loops(weak, share(8, 800), Figure(0.065, 0.052, 0.08, 800)).word == "collapsed"
     assert verdict.judge_loops(weak, share(8, 800), Figure(0.065, 0.045, 0.08, 800)).word == "warning"
+
+
+def test_prompts_said_over_again_are_held_to_the_same_limits() -> None:
+    def words(hits: int, n: int, copied: int) -> str:
+        return verdict.judge_loops(share(hits, n), copied=share(copied, n)).word
+
+    assert [words(0, 800, copied) for copied in (0, 17, 80, 800)] == ["ok", "warning", "collapsed", "collapsed"]
+    assert words(80, 800, 0) == "collapsed"
+    assert words(0, 80, 1) == "inconclusive"
+    found = verdict.judge_loops(share(0, 800), copied=share(800, 800))
+    assert found.reason == "100.0 % [99.5, 100.0] of 800 answers repeat their prompt: surely above 5 %"
+    assert verdict.judge_loops(share(0, 800), copied=Figure(None, None, None, 0)).word == "ok"
 
 
 def test_boilerplate_is_told_by_what_different_prompts_share() -> None:

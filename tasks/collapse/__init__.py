@@ -7,10 +7,11 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from tasks.collapse.diagnosis import Diagnosis, Rule, copies_prompt, diagnose
+from tasks.collapse.copying import copies_prompt, prompt_copy, repeats_prompt
+from tasks.collapse.diagnosis import Diagnosis, Rule, diagnose
 from tasks.collapse.loops import Loop, loop
 from tasks.collapse.noise import non_lexical
-from tasks.collapse.repetition import compression_ratio, normalised_entropy, prompt_copy, rep_n
+from tasks.collapse.repetition import compression_ratio, normalised_entropy, rep_n
 from tasks.collapse.thresholds import DEFAULTS, VERSION, Thresholds
 from tasks.collapse.variety import (
     commonest_end,
@@ -23,15 +24,17 @@ from tasks.collapse.variety import (
     sample_diversity,
     self_bleu,
 )
-from tasks.collapse.words import head, is_empty, is_readable, plain_words, without_code_and_tables, words
+from tasks.collapse.words import head, is_empty, is_readable, plain_words, without_code, without_code_and_tables, words
 
 if TYPE_CHECKING:
     from tasks.collapse.duplicates import exact_duplicates, near_duplicates, similarity, sketch
+    from tasks.collapse.embeddings import SemanticMeasures, embed, semantic_diversity, semantic_measures
     from tasks.collapse.measures import Measures, measure
     from tasks.collapse.vendi import ngram_vectors, vendi_score
 
 _NEED_NUMPY = {
     **dict.fromkeys(("exact_duplicates", "near_duplicates", "similarity", "sketch"), "duplicates"),
+    **dict.fromkeys(("SemanticMeasures", "embed", "semantic_diversity", "semantic_measures"), "embeddings"),
     **dict.fromkeys(("Measures", "measure"), "measures"),
     **dict.fromkeys(("ngram_vectors", "vendi_score"), "vendi"),
 }
@@ -52,6 +55,7 @@ __all__ = [
     "Loop",
     "Measures",
     "Rule",
+    "SemanticMeasures",
     "Thresholds",
     "commonest_end",
     "commonest_start",
@@ -61,6 +65,7 @@ __all__ = [
     "diagnose",
     "distinct_n",
     "ead",
+    "embed",
     "equal_budget",
     "exact_duplicates",
     "head",
@@ -76,11 +81,15 @@ __all__ = [
     "plain_words",
     "prompt_copy",
     "rep_n",
+    "repeats_prompt",
     "sample_diversity",
     "self_bleu",
+    "semantic_diversity",
+    "semantic_measures",
     "similarity",
     "sketch",
     "vendi_score",
+    "without_code",
     "without_code_and_tables",
     "words",
 ]

@@ -1,118 +1,47 @@
 """All measures of many texts in one compiled pass (numba), equal to what the plain functions say.
 
-The texts of a batch lie in one array of code points. One kernel walks each text once, cutting it into words and hashing
-them three ways (as they are; without case and numbers, for loops and sketches), then works on 64-bit hashes: n-grams
-go through an open hash table, loops through the prefix function of loops.py. A word is its hash here: two different
-words of one text are taken for one with a probability of about 10⁻¹⁵. Only zlib stays outside, and takes most of
-the time. What the kernel can not decide as Python does (letters whose lower case is two letters, or depends on its
-neighbours) is left to the plain functions, text by text.
+The texts of a batch lie in one array of code points, and so do their prompts; kernels.py measures them. Only zlib stays
+outside, and takes most of the time. What a kernel can not decide as Python does (letters whose lower case is two
+letters, or depends on its neighbours) is left to the plain functions, text by text.
 """
 
 from __future__ import annotations
 
-import math
-import re
-import sys
-import unicodedata
 import zlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cache
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.collapse.diagnosis import is_squeezable
-from tasks.collapse.duplicates import BINS, FNV_PRIME, FNV_START, GRAM, MIX, SHINGLE
-from tasks.collapse.measures import CLOSER, OPENER, RULES, Measures, measure_into
-from tasks.collapse.noise import JOINERS, UNREAD_CATEGORIES, script
+from tasks.collapse.alphabet import alphabet
+from tasks.collapse.diagnosis import is_noise, is_squeezable, is_unreadable
+from tasks.collapse.kernels import COMPRESSION, LEFT_TO_PYTHON, NOISE, NOT_FIRED, PROMPT_COPY, UNREADABLE, measure_words
+from tasks.collapse.measures import Measures, measure_into
 from tasks.collapse.thresholds import Thresholds
-from tasks.collapse.words import LETTER_RUN, without_code_and_tables
-
-F = TypeVar("F", bound=Callable[..., Any])
-compiled: Callable[[F], F] = numba.njit(cache=True, nogil=True)
+from tasks.collapse.words import ends_in_code, without_code_and_tables
 
 BATCH = 512
 BATCH_LETTERS = 1 << 21
 """Texts and letters a batch: some megabytes whatever the number of texts."""
 
-LETTER, SPACE, MARK, DIGIT, ALNUM, ALPHA, UNREAD, CHANGES = (1 << bit for bit in range(8))
-"""What a character is: of a word, white space, ASCII punctuation, a decimal digit, a letter or digit, a letter, one
-that no reader reads, one that is another without case and numbers."""
-ODD = -1
-"""Stands for a lower case that only Python knows."""
-HAS_NUMBER, IS_ALPHA, IN_LIST_MARKER = 1, 2, 4
 
-LOOP, REP_4, COMPRESSION = (RULES.index(rule) for rule in ("loop", "rep-4", "compression"))
-EMPTY, UNREADABLE = (RULES.index(rule) for rule in ("empty", "nothing readable"))
-NOT_FIRED, LEFT_TO_PYTHON = -1, -2
-
-_U = np.uint64
-START, PRIME, POLYNOMIAL, MIX_1, MIX_2 = (_U(number) for number in (FNV_START, FNV_PRIME, GRAM, *MIX))
-S58, S30, S27, S31, S20 = (_U(bits) for bits in (58, 30, 27, 31, 20))
-LONGEST, MARKS = _U(24), _U(8)
-ONE, ALL_BITS, LOW_16, ZERO_DIGIT = _U(1), _U((1 << 64) - 1), _U(0xFFFF), _U(ord("0"))
-LOGS = np.array([0.0, *(times * math.log2(times) for times in range(1, 1024))])
-NEWLINE, TAB, BLANK = ord("\n"), ord("\t"), ord(" ")
-APOSTROPHES = (ord("'"), ord("’"))
-BULLETS = tuple(map(ord, "-*+•–"))
-AFTER_NUMBER = (ord("."), ord(")"))
-
-
-@dataclass(frozen=True)
-class Alphabet:
-    """What Python's str and re say of each code point: kind, lower case, script."""
-
-    kinds: NDArray[np.uint8]
-    lower: NDArray[np.int32]
-    scripts: NDArray[np.uint8]
-
-
-@cache
-def alphabet() -> Alphabet:
-    """Takes about a second, once a process."""
-    everything = "".join(map(chr, range(sys.maxunicode + 1)))
-    kinds = np.zeros(len(everything), dtype=np.uint8)
-    patterns = {LETTER: LETTER_RUN, SPACE: re.compile(r"\s+"), DIGIT: re.compile(r"\d+"), ALNUM: re.compile(r"[^\W_]+")}
-    for kind, pattern in patterns.items():
-        for run in pattern.finditer(everything):
-            kinds[run.start() : run.end()] |= kind
-    for code in range(33, 127):
-        if not chr(code).isalnum() and chr(code) != "_":
-            kinds[code] |= MARK
-    lower = np.arange(len(everything), dtype=np.int32)
-    for code, letter in enumerate(everything):
-        low = letter.lower()
-        if low != letter:
-            lower[code] = ODD if len(low) > 1 or letter == "Σ" else ord(low)
-    kinds[(lower != np.arange(len(everything))) | (kinds & DIGIT > 0)] |= CHANGES
-    kinds[[letter.isalpha() for letter in everything]] |= ALPHA
-    kinds[[category in UNREAD_CATEGORIES for category in map(unicodedata.category, everything)]] |= UNREAD
-    kinds[(kinds & SPACE) > 0] &= 255 - UNREAD
-    kinds[list(map(ord, JOINERS))] &= 255 - UNREAD
-    scripts = np.zeros(len(everything), dtype=np.uint8)
-    for place in np.flatnonzero((kinds & ALPHA > 0) & (kinds & LETTER > 0)):
-        scripts[place] = script(everything[place])
-    return Alphabet(kinds, lower, scripts)
-
-
-def fill(texts: Sequence[str | None], thresholds: Thresholds) -> Measures:
+def fill(texts: Sequence[str | None], prompts: Sequence[str | None] | None, thresholds: Thresholds) -> Measures:
     """What `measure` says of `texts`."""
     found = Measures.of(len(texts))
     start = 0
     while start < len(texts):
         stop, letters = start, 0
         while stop < len(texts) and (stop == start or (stop - start < BATCH and letters < BATCH_LETTERS)):
-            letters += len(texts[stop] or "")
+            letters += len(texts[stop] or "") + (len(prompts[stop] or "") if prompts else 0)
             stop += 1
-        _fill_batch(found, start, [text or "" for text in texts[start:stop]], thresholds)
+        asked = [prompt or "" for prompt in prompts[start:stop]] if prompts else None
+        _fill_batch(found, start, [text or "" for text in texts[start:stop]], asked, thresholds)
         start = stop
     return found
 
 
-def _fill_batch(found: Measures, start: int, texts: list[str], limits: Thresholds) -> None:
+def _fill_batch(found: Measures, start: int, texts: list[str], prompts: list[str] | None, limits: Thresholds) -> None:
     """Fill the rows from `start` on."""
     raws = [text.encode("utf-8", "surrogatepass") for text in texts]
     compress = zlib.compress
@@ -120,37 +49,63 @@ def _fill_batch(found: Measures, start: int, texts: list[str], limits: Threshold
     status = np.zeros(len(texts), dtype=np.int8)
     # The bytes of plain ASCII are its code points.
     is_ascii = np.array([len(raw) == len(text) for raw, text in zip(raws, texts, strict=True)], dtype=np.bool_)
+    if prompts:
+        is_ascii &= np.array([prompt.isascii() for prompt in prompts], dtype=np.bool_)
     for group in (np.flatnonzero(is_ascii), np.flatnonzero(~is_ascii)):
         if len(group):
-            _read(found, start, group, [texts[place] for place in group], status, limits)
+            asked = [prompts[place] for place in group] if prompts else None
+            _read(found, start, group, [texts[place] for place in group], asked, status, limits)
     rows = slice(start, start + len(texts))
-    squeezed = (ratios > limits.compression) & (status == NOT_FIRED) & (found.words[rows] >= limits.min_words)
-    for place in np.flatnonzero(squeezed):
-        if is_squeezable(texts[place], limits):
-            status[place] = COMPRESSION
     found.compression_ratio[rows] = ratios
+    counts = found.words[rows]
+    for place in np.flatnonzero(status == UNREADABLE):
+        if not is_unreadable(texts[place], int(counts[place]), limits):
+            status[place] = LEFT_TO_PYTHON if counts[place] >= limits.min_words else NOT_FIRED
+    long_enough = counts >= limits.min_words
+    for rule, beyond, confirms in (
+        (COMPRESSION, ratios > limits.compression, is_squeezable),
+        (NOISE, found.non_lexical[rows] > limits.noise, is_noise),
+    ):
+        for place in np.flatnonzero(beyond & long_enough & (status == NOT_FIRED)):
+            if confirms(texts[place], limits):
+                status[place] = rule
+    status[found.copied[rows] & (counts >= limits.copied_words) & (status == NOT_FIRED)] = PROMPT_COPY
     found.rule[rows] = status
     for place in np.flatnonzero(status == LEFT_TO_PYTHON):
-        measure_into(found, start + int(place), texts[place], limits)
+        measure_into(found, start + int(place), texts[place], prompts[place] if prompts else None, limits)
 
 
 def _read(
-    found: Measures, start: int, group: NDArray[np.intp], texts: list[str], status: NDArray[np.int8], limits: Thresholds
+    found: Measures,
+    start: int,
+    group: NDArray[np.intp],
+    texts: list[str],
+    prompts: list[str] | None,
+    status: NDArray[np.int8],
+    limits: Thresholds,
 ) -> None:
-    """All that takes no zlib: `texts` are those of the places `group` of a batch, either all ASCII or none."""
+    """All that takes no zlib: `texts` are those of the places `group` of a batch, with `prompts` all ASCII or not."""
     known = alphabet()
     bare = [without_code_and_tables(text) for text in texts]
     has_bare = np.array([one is not text for one, text in zip(bare, texts, strict=True)], dtype=np.bool_)
     codes, bounds = _codes(texts)
     bare_codes, bare_bounds = _codes([one if changed else "" for one, changed in zip(bare, has_bare, strict=True)])
+    asked_codes, asked_bounds = _codes(prompts) if prompts else (codes[:0], np.zeros_like(bounds))
+    # Of one type, lest numba compile for each mixture.
+    kind = np.uint8 if codes.dtype == asked_codes.dtype == np.uint8 else np.uint32
     said = np.zeros(len(texts), dtype=np.int8)
-    _measure(
-        codes, bounds, bare_codes.astype(codes.dtype), bare_bounds, has_bare, known.kinds, known.lower, known.scripts,
+    measure_words(
+        codes.astype(kind, copy=False), bounds, bare_codes.astype(kind, copy=False), bare_bounds, has_bare,
+        asked_codes.astype(kind, copy=False), asked_bounds, known.kinds, known.lower, known.scripts,
         limits.min_words, limits.loop_repeats, limits.loop_words, limits.loop_max_period, limits.loop_share,
-        limits.loop_long, limits.rep_4, group + start,
-        found.words, found.rep, found.loop, found.entropy, found.non_lexical, found.empty, found.whole, found.opener,
-        found.closer, found.sketch, said,
+        limits.loop_long, limits.rep_4, limits.prompt_copy, limits.prompt_repeated, limits.copied_more, group + start,
+        found.words, found.rep, found.loop, found.entropy, found.non_lexical, found.prompt_copy, found.copied,
+        found.empty, found.whole, found.opener, found.closer, found.sketch, said,
     )  # fmt: skip
+    for place in np.flatnonzero(has_bare & found.loop[group + start]):
+        # A loop of numbered rows may be code that came to an end.
+        if ends_in_code(texts[place]):
+            said[place] = LEFT_TO_PYTHON
     status[group] = said
 
 
@@ -163,387 +118,3 @@ def _codes(texts: list[str]) -> tuple[NDArray[Any], NDArray[np.int64]]:
         return np.frombuffer(joined.encode(), dtype=np.uint8), bounds
     # numpy copies a string as UCS-4 at once, surrogates and all; Python's encoder looks at each letter.
     return np.array([joined]).view(np.uint32), bounds
-
-
-@compiled
-def _measure(
-    codes: Any, bounds: Any, bare_codes: Any, bare_bounds: Any, has_bare: Any, kinds: Any, lower: Any, scripts: Any,
-    min_words: int, loop_repeats: int, loop_words: int, loop_max_period: int, loop_share: float,
-    loop_long: int, rep_4: float, rows: Any,
-    words: Any, rep: Any, loops: Any, entropy: Any, non_lexical: Any,
-    empty: Any, whole: Any, opener: Any, closer: Any, sketches: Any, status: Any,
-) -> None:  # fmt: skip
-    """Fill the `rows` of the columns, and `status` with the rule that fired, NOT_FIRED or LEFT_TO_PYTHON."""
-    longest = 1
-    for place in range(len(rows)):
-        longest = max(longest, bounds[place + 1] - bounds[place])
-    raw, plain, flags = np.empty(longest, np.uint64), np.empty(longest, np.uint64), np.empty(longest, np.uint8)
-    spoken, unused = np.empty(longest, np.uint64), np.empty(longest, np.uint64)
-    unused_flags = np.empty(longest, np.uint8)
-    kept, kept_plain = np.empty(longest, np.int64), np.empty(longest, np.uint64)
-    again, borders = np.empty(longest, np.bool_), np.empty(longest + 1, np.int64)
-    room = _room(longest)
-    table, stamps, times = np.empty(room, np.uint64), np.zeros(room, np.int64), np.empty(room, np.int64)
-    stamp = 0
-    least = np.empty(BINS, np.uint64)
-    for place in range(len(rows)):
-        begin, end, row = bounds[place], bounds[place + 1], rows[place]
-        count, seen, unread, readable, foreign = _cut(codes, begin, end, kinds, lower, raw, plain, flags)
-        if count < 0:
-            status[place] = LEFT_TO_PYTHON
-            continue
-        words[row] = count
-        empty[row] = seen == 0
-        if foreign:
-            unread += _mixed(codes, begin, end, kinds, scripts)
-        non_lexical[row] = unread / seen if seen else 0.0
-        stamp += 1
-        entropy[row], rep[row, 0] = _entropy(raw, count, table, stamps, times, kept, again, stamp)
-        said = count
-        if has_bare[place]:
-            said = _cut(
-                bare_codes, bare_bounds[place], bare_bounds[place + 1], kinds, lower, spoken, unused, unused_flags
-            )[0]
-            stamp = _repetition(spoken, said, rep[row], 1, kept, again, table, stamps, times, stamp)
-        else:
-            stamp = _repetition(raw, count, rep[row], 2, kept, again, table, stamps, times, stamp)
-        start = _loop_at_the_end(
-            raw, plain, flags, count, kept, kept_plain, borders, loop_repeats, loop_words, loop_max_period
-        )
-        loops[row] = start >= 0
-        _sketch(plain, count, least, sketches[row])
-        whole[row] = _horner(raw, 0, count)
-        opener[row] = _horner(plain, 0, OPENER) if count >= OPENER else _U(0)
-        closer[row] = _horner(plain, count - CLOSER, count) if count >= CLOSER else _U(0)
-        status[place] = NOT_FIRED
-        if seen == 0:
-            status[place] = EMPTY
-        elif not readable:
-            status[place] = UNREADABLE
-        elif count >= min_words:
-            if start >= 0 and (1 - start / count >= loop_share or count - start >= loop_long):
-                status[place] = LOOP
-            elif rep[row, 3] > rep_4 and said >= min_words:
-                status[place] = REP_4
-
-
-@compiled
-def _cut(
-    codes: Any, begin: int, end: Any, kinds: Any, lower: Any, raw: Any, plain: Any, flags: Any
-) -> tuple[int, int, int, bool, bool]:
-    """Cut into words as WORD does; hash each as it is and without case and numbers.
-
-    Returns the number of words (-1 where Python must), of characters in them, and of those that no reader reads;
-    whether any can be read, and whether a word has a letter outside ASCII.
-    """
-    seen: Any = 0
-    count, unread, readable, foreign = 0, 0, False, False
-    # Unsigned places: numba need not ask of each whether it counts from the end.
-    start, end = _U(begin), _U(end)
-    i, marker_end = start, start
-    while i < end:
-        code = codes[i]
-        if i == start or codes[i - ONE] == NEWLINE:
-            marker_end = _U(_list_marker(codes, np.int64(i), np.int64(end), kinds))
-        kind = kinds[code]
-        if kind & SPACE:
-            i += ONE
-            continue
-        exact = (START ^ _U(code)) * PRIME
-        some, every, highest = kind, kind, code
-        stop = i + ONE
-        if kind & LETTER:
-            full = min(end, i + LONGEST)
-            joined = False
-            while True:
-                while stop < full and kinds[codes[stop]] & LETTER:
-                    code = codes[stop]
-                    exact = (exact ^ _U(code)) * PRIME
-                    some |= kinds[code]
-                    every &= kinds[code]
-                    highest = max(highest, code)
-                    stop += ONE
-                if (
-                    joined
-                    or stop + ONE >= end
-                    or not (codes[stop] == APOSTROPHES[0] or codes[stop] == APOSTROPHES[1])
-                    or not kinds[codes[stop + ONE]] & LETTER
-                ):
-                    break
-                joined = True
-                exact = (exact ^ _U(codes[stop])) * PRIME
-                every = 0
-                stop += ONE
-                full = min(end, stop + LONGEST)
-            foreign |= highest > 127
-        elif kind & MARK:
-            while stop < end and stop - i < MARKS and codes[stop] == code:
-                exact = (exact ^ _U(code)) * PRIME
-                stop += ONE
-        alike = exact
-        if some & CHANGES:
-            alike = START
-            in_number = False
-            for j in range(i, stop):
-                if kinds[codes[j]] & DIGIT:
-                    if not in_number:
-                        alike = (alike ^ ZERO_DIGIT) * PRIME
-                    in_number = True
-                    continue
-                in_number = False
-                low = lower[codes[j]]
-                if low == ODD:
-                    return -1, 0, 0, False, False
-                alike = (alike ^ _U(low)) * PRIME
-        raw[count], plain[count] = exact, alike
-        flags[count] = (
-            HAS_NUMBER * (some & DIGIT > 0) + IS_ALPHA * (every & ALPHA > 0) + IN_LIST_MARKER * (i < marker_end)
-        )
-        count += 1
-        seen += np.int64(stop - i)
-        readable |= some & ALNUM > 0
-        if some & UNREAD:
-            for j in range(i, stop):
-                unread += kinds[codes[j]] & UNREAD > 0
-        i = stop
-    return count, seen, unread, readable, foreign
-
-
-@compiled
-def _list_marker(codes: Any, i: Any, end: Any, kinds: Any) -> Any:
-    """Where a list marker at the start of a line ends, `i` if there is none."""
-    start = i
-    while i < end and (codes[i] == BLANK or codes[i] == TAB):
-        i += 1
-    stop = i
-    while stop < end and stop - i < 4 and kinds[codes[stop]] & DIGIT:
-        stop += 1
-    if stop >= end:
-        return start
-    if stop > i:
-        if codes[stop] != AFTER_NUMBER[0] and codes[stop] != AFTER_NUMBER[1]:
-            return start
-    else:
-        bullet = False
-        for code in BULLETS:
-            bullet |= codes[stop] == code
-        if not bullet:
-            return start
-    stop += 1
-    return stop if stop < end and kinds[codes[stop]] & SPACE else start
-
-
-@compiled
-def _mixed(codes: Any, begin: int, end: int, kinds: Any, scripts: Any) -> int:
-    """How many letters stand in a run of letters of more than one script."""
-    found, letters, first, mixed = 0, 0, 0, False
-    for i in range(begin, end):
-        kind = kinds[codes[i]]
-        if kind & LETTER:
-            letters += kind & ALPHA > 0
-            of = scripts[codes[i]]
-            if of:
-                mixed |= first != 0 and first != of
-                first = of
-        if not kind & LETTER or i == end - 1:
-            if mixed:
-                found += letters
-            letters, first, mixed = 0, 0, False
-    return found
-
-
-@compiled
-def _entropy(
-    words: Any, count: int, table: Any, stamps: Any, times: Any, slots: Any, again: Any, stamp: int
-) -> tuple[float, float]:
-    """normalised_entropy, summed in the order of the first occurrences, and rep_1.
-
-    `again` says which words come more than once.
-    """
-    room, distinct = _room(count), 0
-    for i in range(count):
-        slot = _slot(words[i], room)
-        while stamps[slot] == stamp and table[slot] != words[i]:
-            slot = (slot + 1) & (room - 1)
-        if stamps[slot] != stamp:
-            stamps[slot], table[slot], times[slot] = stamp, words[i], 0
-            distinct += 1
-        times[slot] += 1
-        slots[i] = slot
-    taken = 0.0
-    for i in range(count):
-        slot = slots[i]
-        again[i] = times[slot] != 1
-        # Below zero: counted already.
-        if times[slot] > 1:
-            taken += LOGS[times[slot]] if times[slot] < len(LOGS) else times[slot] * math.log2(times[slot])
-            times[slot] = -times[slot]
-    if count < 2:
-        return 0.0, 0.0
-    most = count * math.log2(count)
-    return (most - taken) / most, 1 - distinct / count
-
-
-@compiled
-def _repetition(
-    words: Any,
-    count: int,
-    rep: Any,
-    first: int,
-    places: Any,
-    again: Any,
-    table: Any,
-    stamps: Any,
-    seen: Any,
-    stamp: int,
-) -> int:
-    """rep_n for n = 1..4 in `rep`. A run of words can only come twice where the run without its last word does.
-
-    From `first` = 2 on, `again` must say which words come more than once. Returns the last stamp used.
-    """
-    left = 0
-    for i in range(count):
-        if first == 1 or again[i]:
-            places[left] = i
-            left += 1
-    if first == 1:
-        rep[:] = 0.0
-    for n in range(first, 5):
-        total = count - n + 1
-        if total <= 0:
-            break
-        stamp, repeated, left = _repeated(words, n, total, places, left, again, table, stamps, seen, stamp)
-        rep[n - 1] = 1 - (total - repeated) / total
-    return stamp
-
-
-@compiled
-def _repeated(
-    words: Any, n: int, total: int, places: Any, left: int, again: Any, table: Any, stamps: Any, seen: Any, stamp: int
-) -> tuple[int, int, int]:
-    """How many runs of `n` words at these `places` repeat an earlier one; `places` keeps those that come again."""
-    stamp += 1
-    room, repeated = _room(left), 0
-    for k in range(left):
-        i = places[k]
-        again[k] = False
-        if i >= total:
-            continue
-        gram = words[i]
-        for j in range(i + 1, i + n):
-            gram = gram * POLYNOMIAL + words[j]
-        slot = _slot(gram, room)
-        while stamps[slot] == stamp and table[slot] != gram:
-            slot = (slot + 1) & (room - 1)
-        if stamps[slot] != stamp:
-            stamps[slot], table[slot], seen[slot] = stamp, gram, k
-        else:
-            repeated += 1
-            again[k] = again[seen[slot]] = True
-    kept = 0
-    for k in range(left):
-        if again[k]:
-            places[kept] = places[k]
-            kept += 1
-    return stamp, repeated, kept
-
-
-@compiled
-def _room(count: int) -> int:
-    """Slots for a table at most half full: a power of two."""
-    room = 16
-    while room < 2 * count:
-        room *= 2
-    return room
-
-
-@compiled
-def _slot(gram: Any, room: int) -> Any:
-    return np.int64((gram * MIX_1) >> S30) & (room - 1)
-
-
-@compiled
-def _loop_at_the_end(
-    raw: Any, plain: Any, flags: Any, count: int, kept: Any, kept_plain: Any, borders: Any,
-    repeats: int, least: int, longest: int,
-) -> int:  # fmt: skip
-    """The word at which the loop that ends the text starts, -1 for none: as _loop_at_the_end of diagnosis.py."""
-    left = 0
-    for i in range(count):
-        if not flags[i] & IN_LIST_MARKER:
-            kept[left], kept_plain[left] = i, plain[i]
-            left += 1
-    for cut in range(2):
-        start, period = _loop(kept_plain, left - cut, borders, repeats, least, longest)
-        if start >= 0:
-            numbers, spelt = 0, 0
-            for i in range(start, start + period):
-                numbers += flags[kept[i]] & HAS_NUMBER > 0
-                spelt += flags[kept[i]] & IS_ALPHA > 0
-            if numbers == 0 or spelt >= 3:
-                return int(kept[start])
-        start, period = _loop(raw, count - cut, borders, repeats, least, longest)
-        if start >= 0:
-            return start
-    return -1
-
-
-@compiled
-def _loop(words: Any, count: int, borders: Any, repeats: int, least: int, longest: int) -> tuple[int, int]:
-    """Start and period of loops.loop, -1 and 0 for none."""
-    if count < least:
-        return -1, 0
-    # Most texts end in a word that is rare, or rare behind the word before it. A loop has its last two words once in
-    # each period at least, and one of period 1 nearly as often as it has words.
-    last, before = words[count - 1], words[max(0, count - 2)]
-    seen, pairs = words[0] == last, 0
-    for i in range(1, count):
-        seen += words[i] == last
-        pairs += words[i] == last and words[i - 1] == before
-    if seen < repeats or (repeats > 1 and pairs < repeats - 1):
-        return -1, 0
-    borders[0], borders[1] = 0, 0
-    length, period, border = 0, 0, 0
-    for turned in range(1, count):
-        word = words[count - 1 - turned]
-        while border and words[count - 1 - border] != word:
-            border = borders[border]
-        if words[count - 1 - border] == word:
-            border += 1
-        size = turned + 1
-        borders[size] = border
-        smallest = size - border
-        if smallest * repeats <= size and size >= least and smallest <= longest:
-            length, period = size, smallest
-    return (count - length, period) if length else (-1, 0)
-
-
-@compiled
-def _sketch(plain: Any, count: int, least: Any, sketch: Any) -> None:
-    """duplicates.sketch."""
-    for i in range(BINS):
-        least[i] = ALL_BITS
-        sketch[i] = 0
-    for i in range(count - SHINGLE + 1):
-        mixed = plain[i]
-        for n in range(1, SHINGLE):
-            mixed = mixed * POLYNOMIAL + plain[i + n]
-        mixed = (mixed ^ (mixed >> S30)) * MIX_1
-        mixed = (mixed ^ (mixed >> S27)) * MIX_2
-        mixed ^= mixed >> S31
-        to = np.int64(mixed >> S58)
-        least[to] = min(least[to], mixed)
-    for i in range(BINS):
-        if least[i] != ALL_BITS:
-            sketch[i] = max((least[i] >> S20) & LOW_16, ONE)
-
-
-@compiled
-def _horner(words: Any, begin: int, end: int) -> Any:
-    """The hash of a run of words; 0 is that of none."""
-    if begin == end:
-        return _U(0)
-    found = words[begin]
-    for i in range(begin + 1, end):
-        found = found * POLYNOMIAL + words[i]
-    return max(found, ONE)

@@ -46,9 +46,9 @@ def near_duplicates(
     """Whether each text is, by its sketch, at least `jaccard` like an answer to another prompt; equal ones are, too.
 
     Texts are candidates where all four bins of one of the 16 bands are equal, which finds a pair of Jaccard index 0.8
-    with probability 0.999 and one of 0.3 with 0.12. Within a band each text is compared with the first of its kind and
-    the one before it, so that a million equal texts cost no square: O(n log n). Texts of fewer than SHINGLE words have
-    empty sketches and are like none.
+    with probability 0.999 and one of 0.3 with 0.12. Within a band each text is compared with the first of its kind, the
+    first that answers another prompt than that one, and the one before it, so that a million equal texts cost no
+    square: O(n log n). Texts of fewer than SHINGLE words have empty sketches and are like none.
     """
     count = len(sketches)
     alike = np.zeros(count, dtype=np.bool_)
@@ -70,7 +70,15 @@ def near_duplicates(
         same = np.concatenate([[False], keys[order][1:] == keys[order][:-1]])
         place = np.arange(len(order))
         first = np.maximum.accumulate(np.where(same, 0, place))
-        for one, other in ((order[same], order[first[same]]), (order[same], order[place[same] - 1])):
+        pairs = [(order[same], order[first[same]]), (order[same], order[place[same] - 1])]
+        # The first one says nothing of samples of its own prompt: those are held against the first of another.
+        if (own := same & (asked[order] == asked[order[first]])).any():
+            begins = np.flatnonzero(~same)
+            others = np.minimum.reduceat(np.where(own | ~same, len(order), place), begins)
+            second = np.repeat(others, np.diff([*begins, len(order)]))
+            own &= second < len(order)
+            pairs.append((order[own], order[second[own]]))
+        for one, other in pairs:
             apart = (asked[one] != asked[other]) & ~(alike[one] & alike[other])
             one, other = one[apart], other[apart]
             for start in range(0, len(one), 1 << 14):

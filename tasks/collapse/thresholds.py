@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-VERSION = "1"
+VERSION = "2"
 """Raised whenever the same text could be found differently than before."""
 
 
@@ -27,10 +27,18 @@ class Thresholds:
     rep_4: float = 0.5
     compression: float = 5.0
     compression_bytes: int = 400
+    noise: float = 0.5
+    """Share of the characters that carry no language."""
     prompt_copy: float = 0.9
     """Share of an answer copied from its prompt, from which it is nothing but a copy…"""
     prompt_copied: float = 0.5
     """…if at the same time it repeats so much of the prompt: a few words of it may well be the answer."""
+    prompt_repeated: float = 0.95
+    """It is the prompt over again if it repeats so much of it, its first and last words among that…"""
+    copied_more: int = 3
+    """…and puts at most so many words of its own before or between them ("Question:"), none behind."""
+    copied_words: int = 32
+    """Words from which such a copy is degenerate in the figures of collapse; judges of outcomes go by no length."""
     says_something: int = 20
     """Words that the readable part of a degenerate answer must have to be judged in its place."""
 

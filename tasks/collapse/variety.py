@@ -13,7 +13,7 @@ import random
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 
-from tasks.collapse.repetition import compression_ratio, ngrams
+from tasks.collapse.repetition import letter_compression, ngrams
 from tasks.collapse.words import head
 
 BUDGET_TEXTS, BUDGET_WORDS = 300, 64
@@ -74,10 +74,12 @@ def ngram_entropy(docs: Iterable[Tokens], n: int = 2) -> float:
 def corpus_compression(texts: Iterable[str | None]) -> float:
     """Bytes over zlib bytes of all texts in a row, a line each (Shaib et al. 2024).
 
+    A letter is a byte where there are at most 256 different ones, lest an alphabet that UTF-8 spells with two or three
+    read as collapse.
     Range [0, about 1000]; 2.4-2.6 for healthy models at the reference budget, far above where texts repeat each other.
     O(all characters). zlib looks back 32 KiB, about a hundred texts of 64 words.
     """
-    return compression_ratio("\n".join(text or "" for text in texts))
+    return letter_compression("\n".join(text or "" for text in texts))
 
 
 def self_bleu(docs: Sequence[Tokens], order: int = 4, sample: int = 100, seed: int = 0) -> float:

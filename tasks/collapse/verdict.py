@@ -74,21 +74,42 @@ def judge_loops(
     baseline: Figure | None = None,
     difference: Figure | None = None,
     limits: VerdictThresholds = VERDICTS,
+    copied: Figure | None = None,
 ) -> Finding:
     """The share of degenerate answers, or with a baseline the paired `difference` of the shares.
+
+    `copied`: the share of answers that are their prompt over again, short ones among them, which do not count as
+    degenerate. It is held to the same limits without the baseline, and the graver word counts.
 
     collapsed: the lower bound (of the difference, where there is one) lies above `degenerate` (5 points). warning: the
     share is above `degenerate_warning` and its lower bound above the baseline's share, or that of healthy models. ok:
     the upper bound lies below 5 points. Everything between is inconclusive.
     """
-    share, judged = degenerate, difference or degenerate
+    found = _judge_degenerate(degenerate, baseline, difference, limits)
+    if copied is None or not _is_known(copied, limits):
+        return found
+    copies = _judge_share(copied, copied, "repeat their prompt", limits.degenerate_healthy, "%", limits)
+    return min(found, copies, key=lambda it: _GRAVITY.index(it.word))
+
+
+def _judge_degenerate(
+    share: Figure, baseline: Figure | None, difference: Figure | None, limits: VerdictThresholds
+) -> Finding:
+    judged = difference or share
     if not _is_known(judged, limits) or not _is_known(share, limits):
         return Finding("loop", "inconclusive", f"only {judged.n} answers")
-    said = f"{_percent(share)} of {share.n} answers are degenerate"
+    what = "are degenerate"
     if difference is not None:
-        said += f", {_percent(difference, sign=True)} points against the baseline"
-    limit = f"{100 * limits.degenerate:g} {'points' if difference else '%'}"
+        what += f", {_percent(difference, sign=True)} points against the baseline"
     usual = baseline.value if baseline and baseline.value is not None else limits.degenerate_healthy
+    return _judge_share(share, judged, what, usual, "points" if difference else "%", limits)
+
+
+def _judge_share(
+    share: Figure, judged: Figure, what: str, usual: float, unit: str, limits: VerdictThresholds
+) -> Finding:
+    said = f"{_percent(share)} of {share.n} answers {what}"
+    limit = f"{100 * limits.degenerate:g} {unit}"
     if _low(judged) > limits.degenerate:
         return Finding("loop", "collapsed", f"{said}: surely above {limit}")
     if (share.value or 0.0) > limits.degenerate_warning and _low(share) > usual:

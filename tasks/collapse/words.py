@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from itertools import islice
@@ -13,7 +14,6 @@ _MARKS = "\u0300-\u036f\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0900-\u0dff"
 _LETTER = rf"(?:[^\W{_UNSPACED}]|[{_MARKS}])"
 _LETTERS = rf"{_LETTER}{{1,24}}"
 _WORD = rf"{_LETTERS}(?:['’]{_LETTERS})?"
-_SPOKEN = re.compile(rf"{_WORD}|[{_UNSPACED}]")
 WORD = re.compile(rf"{_WORD}|([!-/:-@\[-`{{-~])\1{{0,7}}|\S")
 LETTER_RUN = re.compile(rf"{_LETTER}+")
 
@@ -45,9 +45,9 @@ def plain_words(tokens: Sequence[str]) -> list[str]:
 _DIGITS = re.compile(r"\d+")
 
 
-def spoken(text: str | None) -> list[str]:
-    """The words of `text` in lower case, without marks and emoji."""
-    return _SPOKEN.findall((text or "").casefold())
+def spoken_words(tokens: Sequence[str]) -> list[str]:
+    """`tokens` in lower case, without marks and emoji: those that hold a letter or a digit."""
+    return [word for word in "\n".join(tokens).lower().split("\n") if _READABLE.search(word)] if tokens else []
 
 
 def is_empty(text: str | None) -> bool:
@@ -63,14 +63,31 @@ def is_readable(text: str) -> bool:
 _READABLE = re.compile(r"[^\W_]")
 
 
-def without_code_and_tables(text: str) -> str:
-    """`text` with fenced code and the rows of `|` tables blanked out: they repeat themselves in good answers too.
+def without_code(text: str) -> str:
+    """`text` with closed fences of code blanked out, and all of it where it is one JSON document.
 
-    Blanks keep the length, so offsets still point into `text`. A fence that is never closed reaches to the end.
-    O(len(text)).
+    Code that came to an end; a fence that is never closed may be one that runs away. Blanks keep the length, so
+    offsets still point into `text`, which itself is returned where it holds no such code. O(len(text)).
     """
+    if _is_json(text):
+        return " " * len(text)
+    return _without_fences(text, open_too=False) if "```" in text or "~~~" in text else text
+
+
+def ends_in_code(text: str) -> bool:
+    """The end of `text` is code that came to an end. O(len(text))."""
+    return not without_code(text)[len(text.rstrip()) - 1 :].strip() and not is_empty(text)
+
+
+def without_code_and_tables(text: str) -> str:
+    """`text` with code and the rows of `|` tables blanked out: they repeat themselves in good answers too.
+
+    As `without_code`, but a fence that is never closed reaches to the end. O(len(text)).
+    """
+    if _is_json(text):
+        return " " * len(text)
     if "```" in text or "~~~" in text:
-        text = _without_fences(text)
+        text = _without_fences(text, open_too=True)
     if text.count("|") < 2:
         return text
     lines = text.split("\n")
@@ -84,7 +101,19 @@ _FENCE = re.compile(r" {0,8}(`{3,}|~{3,})[^`\n]*(?:\n|\Z)")
 _TABLE_ROW = re.compile(r"[ \t]*\|[^\n]*\|[ \t]*\Z|[^\n|]+\|[^\n|]+\|")
 
 
-def _without_fences(text: str) -> str:
+def _is_json(text: str) -> bool:
+    """One JSON object or list from the first to the last character, as programs ask for."""
+    bare = text.strip()
+    if bare[:1] not in ("{", "[") or bare[-1] not in "}]":
+        return False
+    try:
+        json.loads(bare)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _without_fences(text: str, open_too: bool) -> str:
     """Fenced code blanked out, from line to line by `str.find`: one pattern for it all takes ten times as long."""
     pieces: list[str] = []
     done = place = 0
@@ -104,12 +133,16 @@ def _without_fences(text: str) -> str:
             place = newline if newline >= 0 else len(text)
             continue
         end = _end_of_fence(text, opening[1], opening.end())
+        if end < 0:
+            if not open_too:
+                return "".join([*pieces, text[done:]]) if pieces else text
+            end = len(text)
         pieces += text[done : opening.start()], " " * (end - opening.start())
         done = place = end
 
 
 def _end_of_fence(text: str, fence: str, start: int) -> int:
-    """Behind the first `fence` that begins a line from `start` on; a fence that is never closed reaches to the end."""
+    """Behind the first `fence` that begins a line from `start` on, -1 where none does."""
     place = text.find(fence, start)
     while place >= 0:
         line = max(start, text.rfind("\n", start, place) + 1)
@@ -117,4 +150,4 @@ def _end_of_fence(text: str, fence: str, start: int) -> int:
             return place + len(fence)
         newline = text.find("\n", place)
         place = text.find(fence, newline) if newline >= 0 else -1
-    return len(text)
+    return -1
