@@ -126,8 +126,8 @@ def parser() -> argparse.ArgumentParser:
     add("--concurrency", metavar="N", type=int, help="as in bench run")
 
     command = commands.add_parser(
-        "report", parents=[common], help="tables for a paper: LaTeX, Markdown, CSV",
-        description="Write the tables of some runs as files; with several runs, compared with the first.",
+        "report", parents=[common], help="tables and figures for a paper",
+        description="Write the tables and figures of some runs as files; with several runs, compared with the first.",
         epilog="example: bench report runs/sft runs/dpo --out report --format latex,csv",
     )  # fmt: skip
     command.set_defaults(command="report")
@@ -135,7 +135,7 @@ def parser() -> argparse.ArgumentParser:
     add("runs", metavar="RUN", nargs="+", help="run directories; the first is the baseline")
     add("--out", metavar="DIR", required=True, help="where the files go")
     add("--baseline", metavar="RUN0", help="the baseline, instead of the first run")
-    add("--format", metavar="F,…", action="append", help="latex, markdown, csv, tsv (default: all)")
+    add("--format", metavar="F,…", action="append", help="latex, markdown, csv, tsv, pdf, svg, png (default: all)")
     add("--quoted", metavar="FILE", help="published rows to set below, in YAML (docs/quoted holds an example)")
     add("--title", metavar="T", help="of the report")
 

@@ -3,6 +3,7 @@
     report/
       paper.tex, paper.md, paper.csv, paper.tsv     one row a model
       collapse.…, asr_categories.…, comparisons.…   whatever else the runs have something for
+      forest.…, outcomes.…, plane.…, radar.…        figures as PDF, SVG and PNG
       report.tex                                    a document of its own that shows them all
       scores.csv, comparisons_long.csv              every figure, to compute with
       provenance.txt
@@ -24,6 +25,7 @@ from harness.results import RunResult, read_result
 from harness.stored_run import StoredRun, open_run
 from reports.comparison import Choice, Comparisons, compare, one_baseline
 from reports.escaping import spreadsheet
+from reports.figures.of_runs import Drawn, write_figures
 from reports.paper_table import QuotedRow, Row, paper_table
 from reports.provenance import provenance
 from reports.quoted import read_quoted
@@ -33,7 +35,8 @@ from reports.tables_of_runs import tables_of_runs
 from tasks.errors import BadInput, suggestion
 from tasks.paths import user_path
 
-DEFAULT_FORMATS = tuple(FORMATS)
+PICTURES = ("pdf", "svg", "png")
+DEFAULT_FORMATS = (*FORMATS, *PICTURES)
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ class Report:
     found: Comparisons | None
     tables: Sequence[Table]
     footer: Sequence[str]
+    drawn: Drawn
 
 
 def make_report(
@@ -70,7 +74,12 @@ def make_report(
     agreement = {name: it.agreement for name, it in zip(names, results, strict=True)}
     tables = [paper_table(rows, found, quoted), *tables_of_runs(rows, found, agreement)]
     stored = [open_run(run) for run in order]
-    return Report(title or "Evaluation report", stored, results, found, tables, provenance(stored))
+    drawn = Drawn(
+        {row.name: row.scores for row in rows},
+        found.rows if found else (),
+        {str(run): name for run, name in zip(order, names, strict=True)},
+    )
+    return Report(title or "Evaluation report", stored, results, found, tables, provenance(stored), drawn)
 
 
 def write_report(report: Report, out: Path, formats: Sequence[str]) -> list[Path]:
@@ -79,10 +88,11 @@ def write_report(report: Report, out: Path, formats: Sequence[str]) -> list[Path
     Raises:
         BadInput: an unknown format, or a folder that can not be written.
     """
-    if unknown := [name for name in formats if name not in FORMATS]:
-        raise BadInput(f"no format {unknown[0]!r}: {suggestion(unknown[0], FORMATS, 'formats')}")
+    known = (*FORMATS, *PICTURES)
+    if unknown := [name for name in formats if name not in known]:
+        raise BadInput(f"no format {unknown[0]!r}: {suggestion(unknown[0], known, 'formats')}")
     files: dict[str, str] = {}
-    for name in formats:
+    for name in (name for name in formats if name in FORMATS):
         ending, written = FORMATS[name]
         files |= {f"{table.name}.{ending}": written(table) for table in report.tables}
     if "latex" in formats:
@@ -98,9 +108,10 @@ def write_report(report: Report, out: Path, formats: Sequence[str]) -> list[Path
         out.mkdir(parents=True, exist_ok=True)
         for name, text in files.items():
             write_atomically(out / name, [text.encode("utf-8", "backslashreplace")])
+        pictures = write_figures(report.drawn, out, [name for name in formats if name in PICTURES])
     except OSError as error:
         raise BadInput(f"can not write to {out}: {error.strerror or error}; choose another --out") from None
-    return [out / name for name in files]
+    return [*(out / name for name in files), *pictures]
 
 
 def _long(rows: Sequence[Mapping[str, Any]]) -> str:
