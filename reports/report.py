@@ -4,6 +4,7 @@
       paper.tex, paper.md, paper.csv, paper.tsv     one row a model
       collapse.…, asr_categories.…, comparisons.…   whatever else the runs have something for
       forest.…, outcomes.…, plane.…, radar.…        figures as PDF, SVG and PNG
+      report.html                                   tables, figures and every answer, in one file
       report.tex                                    a document of its own that shows them all
       scores.csv, comparisons_long.csv              every figure, to compute with
       provenance.txt
@@ -25,7 +26,8 @@ from harness.results import RunResult, read_result
 from harness.stored_run import StoredRun, open_run
 from reports.comparison import Choice, Comparisons, compare, one_baseline
 from reports.escaping import spreadsheet
-from reports.figures.of_runs import Drawn, write_figures
+from reports.figures.of_runs import Drawn, svg_figures, write_figures
+from reports.page.document import PageContent, write_page
 from reports.paper_table import QuotedRow, Row, paper_table
 from reports.provenance import provenance
 from reports.quoted import read_quoted
@@ -36,7 +38,8 @@ from tasks.errors import BadInput, suggestion
 from tasks.paths import user_path
 
 PICTURES = ("pdf", "svg", "png")
-DEFAULT_FORMATS = (*FORMATS, *PICTURES)
+PAGE = "html"
+DEFAULT_FORMATS = (*FORMATS, *PICTURES, PAGE)
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,7 @@ def write_report(report: Report, out: Path, formats: Sequence[str]) -> list[Path
     Raises:
         BadInput: an unknown format, or a folder that can not be written.
     """
-    known = (*FORMATS, *PICTURES)
+    known = DEFAULT_FORMATS
     if unknown := [name for name in formats if name not in known]:
         raise BadInput(f"no format {unknown[0]!r}: {suggestion(unknown[0], known, 'formats')}")
     files: dict[str, str] = {}
@@ -111,7 +114,13 @@ def write_report(report: Report, out: Path, formats: Sequence[str]) -> list[Path
         pictures = write_figures(report.drawn, out, [name for name in formats if name in PICTURES])
     except OSError as error:
         raise BadInput(f"can not write to {out}: {error.strerror or error}; choose another --out") from None
-    return [*(out / name for name in files), *pictures]
+    paths = [*(out / name for name in files), *pictures]
+    if PAGE in formats:
+        drawings = svg_figures(report.drawn)
+        content = PageContent(report.title, report.runs, report.tables, drawings, report.footer)
+        write_page(out / "report.html", content)
+        paths.append(out / "report.html")
+    return paths
 
 
 def _long(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from harness.metrics import ALL
@@ -60,6 +61,27 @@ def figures_of(drawn: Drawn) -> Iterator[tuple[str, Figure]]:
         yield "radar", radar(ratings_by_category(models, rated, judges[rated]), width_in=PAGE)
     if "collapse" in shared:
         yield "collapse_panel", collapse_panel(signs_of(models), width_in=PAGE)
+
+
+CAPTIONS = {
+    "forest": "Differences to the baseline, with 95 % intervals",
+    "plane": "Helpfulness and harmlessness",
+    "outcomes": "What became of harmful requests",
+    "radar": "Mean rating by category",
+    "collapse_panel": "Signs of collapse",
+}
+
+
+def svg_figures(drawn: Drawn) -> list[tuple[str, str]]:
+    """Every figure as SVG, with its caption.
+
+    Raises:
+        BadInput: matplotlib is not installed.
+    """
+    with TemporaryDirectory() as folder:
+        write_figures(drawn, Path(folder), ("svg",))
+        files = {file.stem: file.read_text(encoding="utf-8") for file in Path(folder).iterdir()}
+    return [(caption, files[name]) for name, caption in CAPTIONS.items() if name in files]
 
 
 def _categories(models: Mapping[str, Rows], task: str) -> set[str]:
