@@ -163,7 +163,9 @@ def _about_judges(found: Couple, task: str) -> Iterator[Obstacle]:
 def _circumstances(found: Couple) -> Iterator[Obstacle]:
     for run, side in zip(found.sides, ("baseline", "candidate"), strict=True):
         if not run.is_complete:
-            yield Obstacle("run", "circumstance", f"the {side}, {run.directory}, is incomplete")
+            alone = found.baseline.directory == found.candidate.directory
+            named = f"{run.directory}" if alone else f"the {side}, {run.directory},"
+            yield Obstacle("run", "circumstance", f"{named} is incomplete")
     templates = [run.model.get("chat_template_sha256") for run in found.sides]
     if None not in templates and templates[0] != templates[1]:
         yield Obstacle("model", "circumstance", "the models have different chat templates")

@@ -22,7 +22,7 @@ CORRECTED: dict[Correction, str] = {"holm": "Holm", "bh": "BH"}
 NARROWEST_TABLE = 96
 LEGEND = (
     "Differences are candidate - baseline over what both runs were asked, with 95 % intervals; rates in points of 100.",
-    "seen: the least true difference that a test of this n finds in 80 % of cases, given how far answers vary, or how",
+    "seen: the least true difference that a test of this n finds in 80 % of cases, given how far answers vary, or how "
     "many changed the other way. n counts requests.",
 )
 
@@ -66,7 +66,7 @@ def _print_candidate(console: Console, candidate: Candidate, rows: Sequence[Comp
         if candidate.collapse.unknown:
             console.print(Text(f"  not judged, the runs hold nothing of it: {', '.join(candidate.collapse.unknown)}"))
         console.print()
-    for line in _notes(candidate):
+    for line in _notes(candidate, forced=any(row.despite for row in rows)):
         console.print(Text(plain(line)))
 
 
@@ -149,7 +149,7 @@ def _empty(title: str) -> Table:
     )
 
 
-def _notes(candidate: Candidate) -> Iterator[str]:
+def _notes(candidate: Candidate, *, forced: bool) -> Iterator[str]:
     both = candidate.couple
     for task in both.in_both:
         if alone := both.only_one(task):
@@ -157,6 +157,8 @@ def _notes(candidate: Candidate) -> Iterator[str]:
     for obstacle in both.obstacles:
         if obstacle.kind not in FORBIDDING:
             yield f"note: {obstacle}"
+        elif forced:
+            yield f"compared all the same: {obstacle}"
 
 
 def _correction(found: Comparisons) -> str:

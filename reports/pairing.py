@@ -215,8 +215,12 @@ def _share_changed(found: Difference) -> float | None:
 
 
 def of_sets(before: Rate, after: Rate) -> Difference:
-    """A measure of a whole set of answers has no values to pair: two figures and no test."""
-    change = None if before.value is None or after.value is None else after.value - before.value
+    """A measure of a whole set of answers has no values to pair: two figures and no test.
+
+    They grow with the number of texts, so those of sets of unequal size have no difference either.
+    """
+    known = before.value is not None and after.value is not None and before.n == after.n
+    change = (after.value or 0.0) - (before.value or 0.0) if known else None
     return Difference(before.value, after.value, change, False, test=OF_THE_SET, n=min(before.n, after.n))
 
 

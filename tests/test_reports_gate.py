@@ -135,7 +135,7 @@ def test_a_metric_that_a_run_lacks_never_passes(runs: Runs, gated: Gated) -> Non
     rules = ASR.format(margin=0.3) + '[[rule]]\nmetric = "mini_mt.average"\ndirection = "higher"\nmargin = 0.5\n'
     code, result, _ = gated(*both, rules)
     assert (code, [rule["verdict"] for rule in result["rules"]]) == (4, ["pass", "incomplete"])
-    assert "both runs do not have mini_mt.average" in result["rules"][1]["reason"]
+    assert "not both runs have mini_mt.average" in result["rules"][1]["reason"]
     assert gated(*both, ASR.format(margin=0.3).replace("margin", 'group = "nowhere"\nmargin'))[0] == 4
 
 
@@ -213,6 +213,9 @@ def test_a_collapsed_candidate_fails_the_built_in_policy(runs: Runs, say: Say) -
         (ASR.format(margin=0.1).replace("asr.asr", "asr.asrr"), "no metric 'asr.asrr': did you mean asr.asr"),
         ('[[rule]]\nmetric = "degenerate"\nmax = 0.1\n', "may mean asr.degenerate or collapse.degenerate"),
         ("[[rule]\n", "can not read the policy"),
+        (ASR.format(margin=5), "rates are shares of 1, so 5 points are 0.05"),
+        ('[[rule]]\nmetric = "asr"\nmax = 15\n', "asks for what is always so, or never"),
+        ('[[rule]]\nmetric = "asr.refusal"\nmin = 0.0\n', "asks for what is always so, or never"),
     ],
 )
 def test_a_policy_that_can_not_be_meant_is_refused_with_a_reason(

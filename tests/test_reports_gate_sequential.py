@@ -67,10 +67,11 @@ def test_a_clear_case_ends_before_half_of_the_judge_calls(
 
 
 def test_what_is_not_clear_is_asked_to_the_end(gated: Gated, tmp_path: Path) -> None:
-    code, result, _ = gated(half_harmful(0.6))
+    # Twenty that do not differ at all: of so few, one in ten could.
+    code, result, _ = gated(half_harmful(0.5)[:20])
     (rule,) = result["rules"]
-    assert (code, rule["n"], rule["verdict"]) == (3, 200, "inconclusive")
-    assert (tmp_path / "new" / "judgments.jsonl").read_text().count("\n") == 200
+    assert (code, rule["n"], rule["verdict"]) == (3, 20, "inconclusive")
+    assert (tmp_path / "new" / "judgments.jsonl").read_text().count("\n") == 20
 
 
 def test_the_order_is_drawn_and_not_that_of_the_file(gated: Gated, tmp_path: Path) -> None:

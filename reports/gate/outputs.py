@@ -80,7 +80,7 @@ def markdown(found: GateResult, most_bytes: int = COMMENT_BYTES) -> str:
     head = [
         f"### {MARKS[found.verdict]} bench gate: {found.verdict}", "",
         f"`{_code(str(found.run.directory))}`{against}, policy: {_cell(found.policy.source)}", "",
-        "| | rule | candidate | against the limit | n | |", "|---|---|---|---|---:|---|",
+        "| | rule | figures | decides | n | |", "|---|---|---|---|---:|---|",
     ]  # fmt: skip
     rows = [
         f"| {MARKS[it.verdict]} {it.verdict} | `{_code(it.rule.metric)}` {_cell(it.rule.wants)} | {_cell(figure(it))} "

@@ -20,8 +20,8 @@ from reports.collapse_comparison import Texts, collapse_against, texts_of_both
 from reports.comparable import FORBIDDING, Couple, Obstacle, couple
 from reports.comparison import Choice, PairedMetric, graded_by_both, paired_metrics
 from reports.gate.intervals import absolute_bounds, needed_n, paired_bounds
-from reports.gate.policy import VERDICT, Policy, Rule
-from reports.pairing import difference
+from reports.gate.policy import RATED_TASKS, VERDICT, Policy, Rule
+from reports.pairing import Paired, difference
 from tasks.errors import BadInput, suggestion
 
 Verdict = Literal["pass", "fail", "inconclusive", "incomplete"]
@@ -124,6 +124,10 @@ def _judged(rule: Rule, figures: _Figures, alone: _Figures, policy: Policy) -> R
     if not found:
         return _missing(rule, figures, alone)
     tasks = sorted({it.task for it in found})
+    if set(tasks) <= set(RATED_TASKS):
+        # MT-Bench, where a run has that and its offline stand-in.
+        tasks = [next(task for task in RATED_TASKS if task in tasks)]
+        found = [it for it in found if it.task == tasks[0]]
     if len(tasks) > 1:
         named = " or ".join(f"{task}.{found[0].name}" for task in tasks)
         raise BadInput(f"the rule on {rule.metric} may mean {named}: write which")
@@ -158,12 +162,12 @@ def _missing(rule: Rule, figures: _Figures, alone: _Figures) -> RuleVerdict:
     known = {name for it in alone.metrics for name in (it.name, f"{it.task}.{it.name}")} | every_metric()
     if rule.metric not in known:
         raise BadInput(f"no metric {rule.metric!r}: {suggestion(rule.metric, sorted(known), 'metrics')}")
-    where = "both runs" if rule.is_paired else "the run"
+    where = "not both runs have" if rule.is_paired else "the run does not have"
     by = f", judged by {rule.judge}" if rule.judge else ""
     of = "" if rule.group == "all" else f" of {rule.group}"
     if task == "collapse" and rule.is_paired:
-        refused = refused or [f"both runs do not have {_same_answers(figures.both)}"]
-    reason = "; ".join(refused) or f"{where} {'do' if rule.is_paired else 'does'} not have {rule.metric}{of}{by}"
+        refused = refused or [f"not both runs have {_same_answers(figures.both)}"]
+    reason = "; ".join(refused) or f"{where} {rule.metric}{of}{by}"
     return RuleVerdict(rule, "incomplete", reason, rule.judge)
 
 
@@ -207,6 +211,7 @@ def _measured(rule: Rule, it: PairedMetric, hidden: float) -> RuleVerdict:
             absolute_bounds(paired.candidate, paired.requests, paired.scale, paired.is_rate, confidence),
         )
         limit = rule.max if rule.max is not None else rule.min or 0.0
+    _refuse_idle_limit(rule, limit, paired)
     found = RuleVerdict(
         rule, "inconclusive", "", it.judge, after, before if rule.is_paired else None,
         value if rule.is_paired else None, n=paired.n, is_rate=paired.is_rate,
@@ -228,6 +233,24 @@ def _measured(rule: Rule, it: PairedMetric, hidden: float) -> RuleVerdict:
     return replace(found, reason=reason, n_needed=needed_n(paired.n, bounds, value, limit, rule.alpha))
 
 
+def _refuse_idle_limit(rule: Rule, limit: float, paired: Paired) -> None:
+    """A limit that no figure can be beyond would pass everything: most often a rate in percent.
+
+    Raises:
+        BadInput: the limit of a rule lies at an end of the scale, or outside.
+    """
+    if paired.scale is None and not paired.is_rate:
+        return
+    low, high = paired.scale or (0.0, 1.0)
+    ends = (low - high, high - low) if rule.is_paired else (low, high)
+    if not ends[0] < limit < ends[1]:
+        hint = "; rates are shares of 1, so 5 points are 0.05" if paired.is_rate else ""
+        raise BadInput(
+            f"the rule on {rule.metric} asks for what is always so, or never: its limit {limit:g} is not between "
+            f"{ends[0]:g} and {ends[1]:g}{hint}"
+        )
+
+
 def _finite(bound: float) -> float | None:
     """A bound, if there is one: a mean without a scale may lie anywhere, and JSON has no infinity."""
     return bound if isfinite(bound) else None
@@ -236,7 +259,7 @@ def _finite(bound: float) -> float | None:
 def _collapse(rule: Rule, figures: _Figures, policy: Policy) -> RuleVerdict:
     """The rule on the word that tells whether the candidate collapsed, against the baseline."""
     if figures.texts is None:
-        return RuleVerdict(rule, "incomplete", f"both runs do not have {_same_answers(figures.both)}")
+        return RuleVerdict(rule, "incomplete", f"not both runs have {_same_answers(figures.both)}")
     if obstacles := _obstacles(figures.both, "collapse", None, paired=True):
         return RuleVerdict(rule, "incomplete", "; ".join(obstacles))
     some = next((it for it in figures.metrics if it.task == "collapse"), None)

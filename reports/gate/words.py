@@ -57,7 +57,7 @@ def gate_text(found: GateResult, console: Console | None = None) -> str:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("", no_wrap=True)
     table.add_column("rule", overflow="fold")
-    for heading in ("candidate", "decides", "n"):
+    for heading in ("figures", "decides", "n"):
         table.add_column(heading, justify="right", no_wrap=True)
     for it in found.rules:
         by = f", judged by {it.judge}" if it.judge else ""

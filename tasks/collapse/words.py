@@ -71,7 +71,7 @@ def without_code(text: str) -> str:
     """
     if _is_json(text):
         return " " * len(text)
-    return _without_fences(text, open_too=False) if "```" in text or "~~~" in text else text
+    return _without_fences(text, open_too=False) if _has_fence(text) else text
 
 
 def ends_in_code(text: str) -> bool:
@@ -86,9 +86,9 @@ def without_code_and_tables(text: str) -> str:
     """
     if _is_json(text):
         return " " * len(text)
-    if "```" in text or "~~~" in text:
+    if _has_fence(text):
         text = _without_fences(text, open_too=True)
-    if text.count("|") < 2:
+    if "|" not in text or text.count("|") < 2:
         return text
     lines = text.split("\n")
     rows = [place for place, line in enumerate(lines) if "|" in line and _TABLE_ROW.match(line)]
@@ -99,6 +99,11 @@ def without_code_and_tables(text: str) -> str:
 
 _FENCE = re.compile(r" {0,8}(`{3,}|~{3,})[^`\n]*(?:\n|\Z)")
 _TABLE_ROW = re.compile(r"[ \t]*\|[^\n]*\|[ \t]*\Z|[^\n|]+\|[^\n|]+\|")
+
+
+def _has_fence(text: str) -> bool:
+    """One character is found ten times as fast as three, and most texts hold none."""
+    return ("`" in text and "```" in text) or ("~" in text and "~~~" in text)
 
 
 def _is_json(text: str) -> bool:
