@@ -171,3 +171,16 @@ def test_the_loop_finder_agrees_with_brute_force_on_thousands_of_strings() -> No
         assert loop(text, min_repeats=repeats, min_tokens=least, max_period=longest) == expected, text
         found += expected is not None
     assert 500 < found < len(strings) - 500
+
+
+@pytest.mark.parametrize(("count", "letters", "compiled"), [(4_000, 4, True), (5, 1 << 20, True), (3_999, 4, False)])
+def test_many_texts_and_long_ones_are_worth_loading_the_compiled_pass(
+    monkeypatch: pytest.MonkeyPatch, count: int, letters: int, compiled: bool
+) -> None:
+    import tasks.collapse.compiled
+
+    done: list[int] = []
+    monkeypatch.setattr(tasks.collapse.compiled, "fill", lambda texts, *_: done.append(len(texts)))
+    monkeypatch.setattr(tasks.collapse.measures, "measure_into", lambda *_: None)
+    measure(["a" * letters] * count)
+    assert done == [count] * compiled

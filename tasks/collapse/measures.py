@@ -3,8 +3,8 @@
 >>> found = measure(texts)
 >>> found.degenerate.mean(), found.rep[:, 3].mean(), exact_duplicates(found.whole.tolist()).mean()
 
-Where numba is installed (`pip install bench[fast]`) and the texts are many, tasks/collapse/compiled.py fills the same
-columns twenty times as fast; tests hold the two equal. Neither keeps a text: a row is some 240 bytes.
+Where numba is installed (`pip install bench[fast]`) and the texts are many or long, tasks/collapse/compiled.py fills
+the same columns twenty times as fast; tests hold the two equal. Neither keeps a text: a row is some 240 bytes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ from tasks.collapse.thresholds import DEFAULTS, Thresholds
 RULES: tuple[Rule, ...] = get_args(Rule)
 OPENER, CLOSER = 5, 6
 WORTH_COMPILING = 4_000
-"""Texts from which loading the compiled pass (a second, once compiled) costs less than it saves."""
+"""Texts from which loading the compiled pass (a second, once compiled) costs less than it saves…"""
+WORTH_LETTERS = 1 << 22
+"""…or characters, where few texts are long: a megabyte takes the plain functions seconds."""
 
 Way = Literal["auto", "plain", "compiled"]
 Floats = NDArray[np.float64]
@@ -101,7 +103,7 @@ def measure(
     """
     if prompts is not None and len(prompts) != len(texts):
         raise ValueError(f"{len(prompts)} prompts for {len(texts)} texts")
-    if way == "compiled" or (way == "auto" and len(texts) >= WORTH_COMPILING and can_compile()):
+    if way == "compiled" or (way == "auto" and _is_much(texts) and can_compile()):
         from tasks.collapse.compiled import fill
 
         return fill(texts, prompts, thresholds)
@@ -109,6 +111,10 @@ def measure(
     for place, text in enumerate(texts):
         measure_into(found, place, text or "", prompts[place] if prompts else None, thresholds)
     return found
+
+
+def _is_much(texts: Sequence[str | None]) -> bool:
+    return len(texts) >= WORTH_COMPILING or sum(len(text) for text in texts if text) >= WORTH_LETTERS
 
 
 @cache
