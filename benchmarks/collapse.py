@@ -31,6 +31,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.timing import seconds_of
 from harness.intervals import rate_interval
 from tasks import collapse
 from tasks.collapse import embeddings, verdict
@@ -260,15 +261,6 @@ def packages(texts: Sequence[str], length: int, count: int) -> None:
             continue
         other, own = seconds_of(theirs), seconds_of(ours)
         print(f"  {their_name:34}{1e3 * other:9.1f} ms   {our_name:32}{1e3 * own:8.2f} ms   ratio {other / own:6.1f}")
-
-
-def seconds_of(work: Callable[[], float]) -> float:
-    best = float("inf")
-    for _ in range(3):
-        begun = time.process_time()
-        work()
-        best = min(best, time.process_time() - begun)
-    return max(best, 1e-9)
 
 
 def calibrate(folder: Path) -> None:

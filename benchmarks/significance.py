@@ -15,14 +15,13 @@ import os
 os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
 
 import argparse
-import time
 import tracemalloc
-from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import bootstrap, permutation_test
 
+from benchmarks.timing import seconds_of
 from harness.intervals import RESAMPLES
 from reports.significance.bootstrap import bca_means, bca_ratio
 from reports.significance.means import Permutation, paired_mean, sign_flip
@@ -111,15 +110,6 @@ def tests(items: int) -> None:
 
 def ratings(items: int, metrics: int, seed: int) -> Values:
     return np.random.default_rng(seed).choice(RATINGS, size=(items, metrics))
-
-
-def seconds_of(work: Callable[[], object]) -> float:
-    best = float("inf")
-    for _ in range(3):
-        begun = time.process_time()
-        work()
-        best = min(best, time.process_time() - begun)
-    return max(best, 1e-9)
 
 
 def line(name: str, ours: float, theirs: float) -> None:

@@ -24,6 +24,8 @@ ALL = "all"
 BY_ATTACK = "attack:"
 UNJUDGED = "unjudged"
 STRONG_REJECT = "strongreject"
+RATED_TASKS = ("mt_bench", "mini_mt")
+"""Tasks with ratings: MT-Bench, and what stands in for it offline. The first that there is speaks for helpfulness."""
 
 
 def groups_of(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:

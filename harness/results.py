@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.store import SCHEMA_VERSION
-from harness.stored_run import JudgeOfRun, open_run
+from harness.stored_run import JudgeOfRun, StoredRun, open_run
 from tasks.task import known_kind
 
 
@@ -45,11 +45,15 @@ def read_result(directory: Path) -> RunResult:
     Raises:
         BadInput: not a run directory, or a damaged one.
     """
+    return result_of(open_run(directory))
+
+
+def result_of(run: StoredRun) -> RunResult:
+    """The same of a run that is open already, and whose records are then read once."""
     from harness.collapse_verdict import verdict_notes
     from harness.disagreement import judge_pairs
     from harness.scores import run_scores
 
-    run = open_run(directory)
     found = run_scores(run.frames, run.tasks, same_answers=run.same_answers)
     scores = [asdict(score) for score in found]
     status = "complete" if run.is_complete else "incomplete"
@@ -58,7 +62,7 @@ def read_result(directory: Path) -> RunResult:
     ]  # fmt: skip
     notes += verdict_notes(found)
     agreement = [pair.as_json() for pair in judge_pairs(run.frames, run.tasks)]
-    return RunResult(directory, status, scores, notes, agreement=agreement)
+    return RunResult(run.directory, status, scores, notes, agreement=agreement)
 
 
 def _prompts_used(judges: Mapping[str, Mapping[str, JudgeOfRun]]) -> list[str]:

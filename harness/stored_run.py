@@ -73,6 +73,7 @@ class StoredRun:
         asked = sum(task.get("items", 0) for task in self.described_tasks.values())
         return len(self.frames.items) == asked and is_complete(self.frames, self.tasks)
 
+    @cached_property
     def records_sha256(self) -> str:
         """A hash of everything that a comparison with this run rests on: its records, its identity, its judges.
 

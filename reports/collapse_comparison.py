@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from harness.collapse_metrics import SetFigure, read_texts, set_figures, text_metrics
 from harness.collapse_verdict import boilerplate
 from harness.figures import Metric
-from harness.metrics import ALL
+from harness.metrics import ALL, RATED_TASKS
 from harness.scores import JURY, Score
 from reports.comparable import Couple
 from reports.pairing import Difference
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TASK = "collapse"
-RATED_TASKS = ("mt_bench", "mini_mt")
-"""Tasks with ratings; the first that was compared speaks for quality."""
 Differences = Mapping[tuple[str, str, str | None], Difference]
 """By task, metric and judge."""
 

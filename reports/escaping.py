@@ -25,7 +25,7 @@ def visible(text: str) -> str:
     """
     return "".join(
         f"\\u{ord(letter):04x}" if unicodedata.category(letter) in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp") else letter
-        for letter in " ".join(text.split(" "))
+        for letter in text
     )
 
 

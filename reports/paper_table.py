@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.collapse_verdict import VERDICT
-from harness.metrics import ALL
+from harness.metrics import ALL, RATED_TASKS
 from harness.scores import JURY
 from reports.comparison import Comparison, Comparisons
 from reports.comparison_table import CORRECTED
-from reports.tables import NOTHING, Cell, Column, Table
+from reports.tables import NOTHING, Cell, Column, Table, interval_text
 
 Score = Mapping[str, Any]
-RATED_TASKS = {"mt_bench": "MT-Bench", "mini_mt": "mini-MT"}
-"""Tasks with ratings; the first that a run has is the one that is shown."""
+RATED_NAMES = {"mt_bench": "MT-Bench", "mini_mt": "mini-MT"}
 LEVELS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
 QUOTED = "†"
 
@@ -86,7 +85,7 @@ def paper_table(rows: Sequence[Row], found: Comparisons | None = None, quoted: S
 def _measures(tasks: set[str]) -> Iterator[_Measure]:
     rated = next((task for task in RATED_TASKS if task in tasks), None)
     if rated:
-        name = RATED_TASKS[rated]
+        name = RATED_NAMES[rated]
         yield _Measure("turn_1", f"{name} turn 1", rated, "turn_1", False)
         yield _Measure("turn_2", "turn 2", rated, "turn_2", False)
         yield _Measure("average", "average", rated, "average", False, with_change=True)
@@ -116,8 +115,7 @@ def _figure(row: Row, measure: _Measure, judge: str | None) -> Cell:
         return NOTHING
     unit, digits = (100, 1) if measure.is_rate else (1, 2)
     value, low, high = score["value"], score["low"], score["high"]
-    interval = "" if low is None else f"[{unit * low:.{digits}f}, {unit * high:.{digits}f}]"
-    return Cell(f"{unit * value:.{digits}f}", interval, number=value)
+    return Cell(f"{unit * value:.{digits}f}", interval_text(low, high, unit, digits), number=value)
 
 
 def _change(row: Row, measure: _Measure, judge: str | None, found: Comparisons) -> Cell:
@@ -130,9 +128,8 @@ def _change(row: Row, measure: _Measure, judge: str | None, found: Comparisons) 
     difference = compared.found.difference
     unit, digits = (100, 1) if measure.is_rate else (1, 2)
     relative = "" if it.relative is None else f", {100 * it.relative:+.0f} %"
-    interval = "" if it.low is None or it.high is None else (
-        f"[{unit * it.low:+.{digits}f}, {unit * it.high:+.{digits}f}]{relative}"
-    )  # fmt: skip
+    interval = interval_text(it.low, it.high, unit, digits, "+")
+    interval += relative if interval else ""
     return Cell(f"{unit * difference:+.{digits}f}", interval, significance(compared.p_adjusted), difference)
 
 

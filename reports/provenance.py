@@ -18,7 +18,7 @@ def _of_run(run: StoredRun) -> Iterator[str]:
     name = run.directory.name
     fingerprint = model.get("sha256") or model.get("base_url") or "no fingerprint"
     yield f"{name}: {model.get('name', 'a model')} by {model.get('backend', '?')}, {fingerprint}"
-    yield f"{name}: records {run.records_sha256()}"
+    yield f"{name}: records {run.records_sha256}"
     if lineage := model.get("lineage"):
         yield f"{name}: lineage {' '.join(str(lineage).split())}"
     for task, described in run.described_tasks.items():

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.records import write_atomically
-from harness.results import RunResult, read_result
+from harness.results import RunResult, result_of
 from harness.stored_run import StoredRun, open_run
 from reports.comparison import Choice, Comparisons, compare, one_baseline
 from reports.escaping import spreadsheet
@@ -63,25 +63,22 @@ def make_report(
     Raises:
         BadInput: no run directory, or two of the same name.
     """
-    found = None
     order = list(runs)
     if len(runs) > 1 or baseline:
         first, others = one_baseline(runs, baseline)
         order = [first, *others]
-        found = compare(open_run(first), [open_run(run) for run in others], Choice())
+    # Opened once: what reads their records below reads them together.
+    stored = [open_run(run) for run in order]
+    found = compare(stored[0], stored[1:], Choice()) if len(stored) > 1 else None
     names = [run.resolve().name for run in order]
     if len(set(names)) < len(names):
         names = [str(run) for run in order]
-    results = [read_result(run) for run in order]
+    results = [result_of(run) for run in stored]
     rows = [Row(name, str(run), it.scores) for name, run, it in zip(names, order, results, strict=True)]
     agreement = {name: it.agreement for name, it in zip(names, results, strict=True)}
     tables = [paper_table(rows, found, quoted), *tables_of_runs(rows, found, agreement)]
-    stored = [open_run(run) for run in order]
-    drawn = Drawn(
-        {row.name: row.scores for row in rows},
-        found.rows if found else (),
-        {str(run): name for run, name in zip(order, names, strict=True)},
-    )
+    called = {row.directory: row.name for row in rows}
+    drawn = Drawn({row.name: row.scores for row in rows}, found.rows if found else (), called)
     return Report(title or "Evaluation report", stored, results, found, tables, provenance(stored), drawn)
 
 

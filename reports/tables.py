@@ -40,6 +40,13 @@ class Cell:
 NOTHING = Cell("–")
 
 
+def interval_text(low: float | None, high: float | None, unit: int, digits: int, sign: str = "") -> str:
+    """`[low, high]` in multiples of a unit; nothing where there is no interval. `sign` "+" shows that of both ends."""
+    if low is None or high is None:
+        return ""
+    return f"[{unit * low:{sign}.{digits}f}, {unit * high:{sign}.{digits}f}]"
+
+
 @dataclass(frozen=True)
 class Table:
     """`name` is a file's name without its ending; `notes` are footnotes, the legend of marks among them.

@@ -8,8 +8,8 @@ from typing import Any
 from harness.metrics import ALL, BY_ATTACK
 from reports.comparison import Comparison, Comparisons
 from reports.comparison_table import CORRECTED, difference_text, p_text, size_text, values_text
-from reports.paper_table import RATED_TASKS, Row, judge_of_all, significance
-from reports.tables import NOTHING, Cell, Column, Table
+from reports.paper_table import RATED_NAMES, Row, judge_of_all, significance
+from reports.tables import NOTHING, Cell, Column, Table, interval_text
 from reports.terminal import is_rate
 
 COLLAPSE = (
@@ -23,7 +23,7 @@ def tables_of_runs(
     rows: Sequence[Row], found: Comparisons | None, agreement: Mapping[str, Sequence[Mapping[str, Any]]]
 ) -> Iterator[Table]:
     """Every table that these runs have something for. `agreement` holds each run's pairs of judges, by its name."""
-    for task, name in RATED_TASKS.items():
+    for task, name in RATED_NAMES.items():
         yield from _by_group(rows, task, "average", f"{task}_categories", f"{name}: mean rating by category")
     yield from _by_group(rows, "asr", "asr", "asr_categories", "Attack success by harm category")
     yield from _by_group(rows, "asr", "asr", "asr_attacks", "Attack success by attack", attacks=True)
@@ -66,8 +66,7 @@ def figure(score: Mapping[str, Any]) -> Cell:
     if isinstance(value, str):
         return Cell(value)
     unit, digits, sign = (100, 1, " %") if is_rate(score) else (1, 2, "")
-    interval = "" if low is None else f"[{unit * low:.{digits}f}, {unit * high:.{digits}f}]"
-    return Cell(f"{unit * value:.{digits}f}{sign}", interval, number=value)
+    return Cell(f"{unit * value:.{digits}f}{sign}", interval_text(low, high, unit, digits), number=value)
 
 
 def _collapse(rows: Sequence[Row]) -> Iterator[Table]:
@@ -93,12 +92,7 @@ def _transitions(found: Comparisons, names: Mapping[str, str]) -> Iterator[Table
             share = moved.attribution.share
             told = f"undefined ({moved.attribution.undefined})"
             if share.value is not None:
-                ends = (
-                    ""
-                    if share.low is None or share.high is None
-                    else f" [{100 * share.low:.0f}, {100 * share.high:.0f}]"
-                )
-                told = f"{100 * share.value:.0f} %{ends}"
+                told = f"{100 * share.value:.0f} % {interval_text(share.low, share.high, 100, 0)}".rstrip()
             yield Table(
                 f"transitions_{number}" + (f"_{judge}" if len(candidate.transitions) > 1 else ""),
                 f"What became of answers: {names.get(candidate.name, candidate.name)} (columns) against "
@@ -164,5 +158,4 @@ def _share(pair: Mapping[str, Any], key: str, unit: int, digits: int) -> Cell:
     value, low, high = pair[key], pair[f"{key}_low"], pair[f"{key}_high"]
     if value is None:
         return NOTHING
-    interval = "" if low is None else f"[{unit * low:.{digits}f}, {unit * high:.{digits}f}]"
-    return Cell(f"{unit * value:.{digits}f}", interval, number=value)
+    return Cell(f"{unit * value:.{digits}f}", interval_text(low, high, unit, digits), number=value)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from harness.metrics import ALL
 from reports.comparison import Comparison, Correction
-from reports.comparison_table import CORRECTED
+from reports.comparison_table import CORRECTED, difference_text, p_text
 from reports.figures.lettering import POINTS_PER_INCH, SMALL, fitted, short_names, shown, width
 from reports.figures.style import COLUMN, EDGE, FAINT, GREY, INK, canvas, look, settled, styled
 from reports.significance.means import TOO_FEW
@@ -132,27 +132,16 @@ class _Column:
 
 
 def _columns(rows: Sequence[Comparison], correction: Correction, *, wide: bool) -> list[_Column]:
-    differences = _Column("difference [95 %]", {id(row): _change(row) for row in rows})
+    differences = _Column("difference [95 %]", {id(row): difference_text(row.found).replace("-", "−") for row in rows})
     tests = _Column(f"p ({CORRECTED[correction]})", {id(row): _p(row) for row in rows})
     counts = _Column("n", {id(row): f"{row.found.n:,}" for row in rows})
     return [differences, tests, counts] if wide else [tests, counts]
 
 
-def _change(row: Comparison) -> str:
-    found = row.found
-    if found.difference is None:
-        return "–"
-    factor, digits = (100, 1) if found.is_rate else (1, 2)
-    ends = [found.difference, *(end for end in (found.low, found.high) if end is not None)]
-    # No "-0.0": adding 0 takes the sign away.
-    said, *interval = (f"{round(factor * end, digits) + 0.0:+.{digits}f}" for end in ends)
-    return (f"{said} [{', '.join(interval)}]" if len(interval) == 2 else said).replace("-", "−")
-
-
 def _p(row: Comparison) -> str:
     if row.p_adjusted is None:
         return "n < 10" if row.found.test == TOO_FEW else "–"
-    return "<0.001" if row.p_adjusted < 0.001 else f"{row.p_adjusted:.3f}"
+    return p_text(row.p_adjusted)
 
 
 def _legend(rows: Sequence[Comparison], margins: Mapping[str, float] | None) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from harness.metrics import ALL
+from harness.metrics import ALL, RATED_TASKS
 from reports.comparison import Comparison
 from reports.figures.collapse_panel import collapse_panel, signs_of
 from reports.figures.forest import forest
@@ -19,7 +19,7 @@ from reports.figures.radar import LEAST, radar, ratings_by_category
 from reports.figures.saving import save
 from reports.figures.score_rows import Rows
 from reports.figures.style import PAGE
-from reports.paper_table import RATED_TASKS, Row, judge_of_all
+from reports.paper_table import Row, judge_of_all
 from tasks.errors import BadInput
 
 if TYPE_CHECKING:

@@ -78,7 +78,7 @@ def _pinned(baseline: str | None, sha256: str | None) -> StoredRun | None:
 
 
 def _refuse_another(baseline: StoredRun, pinned: str) -> None:
-    found = baseline.records_sha256()
+    found = baseline.records_sha256
     if found != pinned.strip().lower():
         raise BadInput(
             f"{baseline.directory} is not the pinned baseline: its records hash to {found}, not {pinned}; "

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from xml.etree import ElementTree
 
+from reports.escaping import markdown as escaped
 from reports.gate.verdict import GateResult, RuleVerdict, Verdict
 from reports.gate.words import figure, headline, interval, told
 
@@ -26,7 +27,7 @@ def as_json(found: GateResult) -> dict[str, Any]:
         "verdict": found.verdict,
         "run": str(found.run.directory),
         "baseline": str(found.baseline.directory) if found.baseline else None,
-        "baseline_sha256": found.baseline.records_sha256() if found.baseline else None,
+        "baseline_sha256": found.baseline.records_sha256 if found.baseline else None,
         "policy": found.policy.source,
         "rules": [_rule(it) for it in found.rules],
         "notes": list(found.notes),
@@ -89,7 +90,7 @@ def markdown(found: GateResult, most_bytes: int = COMMENT_BYTES) -> str:
     ]
     foot = ["", *(f"- {_cell(note)}" for note in found.notes)]
     if found.baseline:
-        foot += ["", f"baseline sha256 `{found.baseline.records_sha256()}`"]
+        foot += ["", f"baseline sha256 `{found.baseline.records_sha256}`"]
     return _within(head, rows, foot, most_bytes)
 
 
@@ -104,9 +105,7 @@ def _within(head: Sequence[str], rows: Sequence[str], foot: Sequence[str], most_
 
 def _cell(text: str) -> str:
     """Text in a table of Markdown: names of groups come from data files."""
-    for letter in "\\|`*_<>[]":
-        text = text.replace(letter, f"\\{letter}")
-    return " ".join(text.encode("utf-8", "backslashreplace").decode().split())
+    return escaped(" ".join(text.split()))
 
 
 def _code(text: str) -> str:

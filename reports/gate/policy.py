@@ -34,8 +34,6 @@ from tasks.errors import BadInput, suggestion
 
 Direction = Literal["lower", "higher"]
 VERDICT = "collapse.verdict"
-RATED_TASKS = ("mt_bench", "mini_mt")
-"""Tasks whose ratings a rule on `average` may mean: the first that a run has."""
 PASSING_WORDS: tuple[Word, ...] = ("ok", "warning")
 
 

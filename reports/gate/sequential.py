@@ -33,8 +33,8 @@ from harness.scores import JURY, overall_metrics
 from harness.stored_run import StoredRun, open_run
 from reports.comparable import couple
 from reports.gate.intervals import mean_bounds
-from reports.gate.policy import BUILT_IN, RATED_TASKS, VERDICT, Policy, Rule
-from reports.gate.verdict import GateResult, RuleVerdict, blocking
+from reports.gate.policy import BUILT_IN, VERDICT, Policy, Rule
+from reports.gate.verdict import GateResult, RuleVerdict, blocking, meant
 from reports.significance.sequential import Ends, SequentialMean, limit, noninferiority
 from tasks.errors import BadInput
 
@@ -168,14 +168,8 @@ def _watched(rule: Rule, baseline: StoredRun) -> _Watched:
     ]  # fmt: skip
     if not found:
         raise BadInput(f"{baseline.directory} has no {rule.metric}: a sequential gate needs it in the baseline")
-    tasks = {task for task, _, _ in found}
-    if tasks <= set(RATED_TASKS):
-        first = next(task for task in RATED_TASKS if task in tasks)
-        found = [it for it in found if it[0] == first]
-    elif len(tasks) > 1:
-        named = " or ".join(f"{task}.{metric.name}" for task, _, metric in found)
-        raise BadInput(f"the rule on {rule.metric} may mean {named}: write which")
-    task, judge, metric = next((it for it in found if it[1] == JURY), found[0])
+    task, judge = meant(rule, [(task, judge) for task, judge, _ in found])
+    metric = next(metric for *place, metric in found if place == [task, judge])
     scale = metric.scale or RATE
     if not metric.is_rate and metric.scale is None:
         raise BadInput(f"{rule.metric} has no ends, so no sequential gate can watch it: use bench gate RUN")

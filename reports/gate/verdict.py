@@ -13,14 +13,14 @@ from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Literal
 
-from harness.metrics import ALL, every_metric
-from harness.scores import JURY
+from harness.metrics import ALL, RATED_TASKS, every_metric
+from harness.scores import JURY, overall_metrics
 from harness.stored_run import StoredRun
 from reports.collapse_comparison import Texts, collapse_against, texts_of_both
 from reports.comparable import FORBIDDING, Couple, Obstacle, couple
 from reports.comparison import Choice, PairedMetric, graded_by_both, paired_metrics
 from reports.gate.intervals import absolute_bounds, needed_n, paired_bounds
-from reports.gate.policy import RATED_TASKS, VERDICT, Policy, Rule
+from reports.gate.policy import VERDICT, Policy, Rule
 from reports.pairing import Paired, difference
 from tasks.errors import BadInput, suggestion
 
@@ -82,11 +82,13 @@ def gate(run: StoredRun, baseline: StoredRun | None, policy: Policy) -> GateResu
     if baseline is None and (paired := [rule for rule in policy.rules if rule.is_paired]):
         raise BadInput(f"{paired[0].metric} is held against a baseline: name one (--baseline RUN0)")
     against = _Figures.of(couple(baseline, run)) if baseline else None
-    alone = _Figures.of(couple(run, run))
+    # A run is held against itself only for a rule that needs no baseline.
+    alone = _Figures.of(couple(run, run)) if not all(rule.is_paired for rule in policy.rules) else None
     rules = []
     for rule in policy.rules:
-        figures = against if rule.is_paired and against else alone
-        rules.append(_judged(rule, figures, alone, policy))
+        figures = against if rule.is_paired else alone
+        assert figures
+        rules.append(_judged(rule, figures, policy))
     notes = [] if against is None else [
         f"{task}: {n} items left out, which only one of the runs was asked"
         for task in against.both.in_both if (n := against.both.only_one(task))
@@ -117,26 +119,37 @@ class _Figures:
         return [it for it in found if rule.judge in (None, it.judge)]
 
 
-def _judged(rule: Rule, figures: _Figures, alone: _Figures, policy: Policy) -> RuleVerdict:
+def _judged(rule: Rule, figures: _Figures, policy: Policy) -> RuleVerdict:
     if rule.metric == VERDICT:
         return _collapse(rule, figures, policy)
     found = figures.called(rule)
     if not found:
-        return _missing(rule, figures, alone)
-    tasks = sorted({it.task for it in found})
+        return _missing(rule, figures)
+    task, judge = meant(rule, [(it.task, it.judge) for it in found])
+    chosen = next(it for it in found if (it.task, it.judge) == (task, judge))
+    if obstacles := _obstacles(figures.both, chosen.task, chosen.judge, paired=rule.is_paired):
+        return RuleVerdict(rule, "incomplete", "; ".join(obstacles), chosen.judge)
+    unknown = _shares_unknown(figures, chosen)
+    if reason := _too_little(unknown, policy.max_unjudged):
+        return RuleVerdict(rule, "incomplete", reason, chosen.judge)
+    return _measured(rule, chosen, unknown[1])
+
+
+def meant(rule: Rule, places: Sequence[tuple[str, str | None]]) -> tuple[str, str | None]:
+    """The task and the judge that a rule means, of those that have its metric: of several judges the jury.
+
+    Raises:
+        BadInput: several tasks have it.
+    """
+    tasks = sorted({task for task, _ in places})
     if set(tasks) <= set(RATED_TASKS):
         # MT-Bench, where a run has that and its offline stand-in.
         tasks = [next(task for task in RATED_TASKS if task in tasks)]
-        found = [it for it in found if it.task == tasks[0]]
     if len(tasks) > 1:
-        named = " or ".join(f"{task}.{found[0].name}" for task in tasks)
-        raise BadInput(f"the rule on {rule.metric} may mean {named}: write which")
-    chosen = found[0] if len(found) == 1 else next((it for it in found if it.judge == JURY), found[0])
-    if obstacles := _obstacles(figures.both, chosen.task, chosen.judge, paired=rule.is_paired):
-        return RuleVerdict(rule, "incomplete", "; ".join(obstacles), chosen.judge)
-    if reason := _unjudged(figures, chosen, policy.max_unjudged):
-        return RuleVerdict(rule, "incomplete", reason, chosen.judge)
-    return _measured(rule, chosen, _shares_unknown(figures, chosen)[1])
+        name = rule.metric.rpartition(".")[2]
+        raise BadInput(f"the rule on {rule.metric} may mean {' or '.join(f'{it}.{name}' for it in tasks)}: write which")
+    judges = [judge for task, judge in places if task == tasks[0]]
+    return tasks[0], JURY if JURY in judges else judges[0]
 
 
 def _obstacles(both: Couple, task: str, judge: str | None, *, paired: bool) -> list[str]:
@@ -155,11 +168,12 @@ def blocking(it: Obstacle) -> bool:
     return it.kind != "note"
 
 
-def _missing(rule: Rule, figures: _Figures, alone: _Figures) -> RuleVerdict:
+def _missing(rule: Rule, figures: _Figures) -> RuleVerdict:
     """A rule without figures never passes: it is incomplete, or, where no run could have them, a mistake."""
     task = rule.metric.partition(".")[0]
     refused = [str(it) for it in figures.both.obstacles if it.task == task and it.kind in FORBIDDING]
-    known = {name for it in alone.metrics for name in (it.name, f"{it.task}.{it.name}")} | every_metric()
+    own = overall_metrics(figures.both.candidate)
+    known = every_metric() | {name for of, _, it in own for name in (it.name, f"{of}.{it.name}")}
     if rule.metric not in known:
         raise BadInput(f"no metric {rule.metric!r}: {suggestion(rule.metric, sorted(known), 'metrics')}")
     where = "not both runs have" if rule.is_paired else "the run does not have"
@@ -175,9 +189,9 @@ def _same_answers(both: Couple) -> str:
     return "answers to the same prompts" if "collapse" in both.in_both else "collapse"
 
 
-def _unjudged(figures: _Figures, it: PairedMetric, most: float) -> str | None:
+def _too_little(unknown: tuple[float, float], most: float) -> str | None:
     """Why too little is known of a metric, if so: answers that failed or that no judge could grade, in either run."""
-    for side, share in zip(("baseline", "candidate"), _shares_unknown(figures, it), strict=True):
+    for side, share in zip(("baseline", "candidate"), unknown, strict=True):
         if share > most:
             return f"{100 * share:.1f} % of the answers of the {side} have no grade, more than {100 * most:g} %"
     return None
@@ -206,10 +220,8 @@ def _measured(rule: Rule, it: PairedMetric, hidden: float) -> RuleVerdict:
         value, bounds = after - before, paired_bounds(paired, confidence)
         limit = rule.margin if rule.direction == "lower" else -rule.margin
     else:
-        value, bounds = (
-            after,
-            absolute_bounds(paired.candidate, paired.requests, paired.scale, paired.is_rate, confidence),
-        )
+        value = after
+        bounds = absolute_bounds(paired.candidate, paired.requests, paired.scale, paired.is_rate, confidence)
         limit = rule.max if rule.max is not None else rule.min or 0.0
     _refuse_idle_limit(rule, limit, paired)
     found = RuleVerdict(
@@ -265,7 +277,7 @@ def _collapse(rule: Rule, figures: _Figures, policy: Policy) -> RuleVerdict:
     some = next((it for it in figures.metrics if it.task == "collapse"), None)
     if some is None:
         return RuleVerdict(rule, "incomplete", "no prompt was answered in both runs")
-    if reason := _unjudged(figures, some, policy.max_unjudged):
+    if reason := _too_little(_shares_unknown(figures, some), policy.max_unjudged):
         return RuleVerdict(rule, "incomplete", reason)
     differences = {(it.task, it.name, it.judge): difference(it.paired) for it in figures.metrics if it.group == ALL}
     said = collapse_against(figures.texts, differences)

@@ -76,7 +76,7 @@ def gate_text(found: GateResult, console: Console | None = None) -> str:
         for note in found.notes:
             console.print(Text(plain(note)))
         if found.baseline:
-            console.print(Text(f"baseline sha256 {found.baseline.records_sha256()}"))
+            console.print(Text(f"baseline sha256 {found.baseline.records_sha256}"))
         console.print(Text(plain(headline(found)), style=COLOURS[found.verdict]))
     return captured.get().rstrip("\n")
 
