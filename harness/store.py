@@ -16,15 +16,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import json
 import os
-import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Literal
 
+from harness.lock import LOCK, locked
 from harness.records import RecordFile, read_record, read_records, sync_directory, write_atomically
 from judges.judgment import Judgment, JudgmentKey
 from tasks.conversation import Answer, AnswerKey
@@ -37,7 +36,6 @@ MANIFEST_KEYS = ("status", "config", "identity", "model", "sources", "environmen
 JUDGES_ADDED = "judges_added"
 """Manifest key of judges that graded after the run: no part of its identity."""
 ITEMS = "items.jsonl"
-LOCK = ".lock"
 RECORDS = ("answers.jsonl", "judgments.jsonl")
 SCORES = "scores.json"
 ITEM_FIELDS = ("task", "item", "samples", "category", "turns", "reference", "checks", "metadata")
@@ -80,7 +78,7 @@ class RunStore:
         try:
             _refuse_what_is_not_a_runs(directory)
             directory.mkdir(parents=True, exist_ok=True)
-            with _locked(directory) as lock:
+            with locked(directory) as lock:
                 _refuse_other_identity(directory, identity)
                 return cls(directory, lock)
         except OSError as error:
@@ -95,7 +93,7 @@ class RunStore:
         """
         run_manifest(directory)
         try:
-            with _locked(directory) as lock:
+            with locked(directory) as lock:
                 return cls(directory, lock, writes=("judgments",))
         except OSError as error:
             raise BadInput(f"can not write to {directory}: {error.strerror or error}") from None
@@ -257,36 +255,6 @@ def run_manifest(directory: Path) -> dict[str, Any]:
     if manifest is None:
         raise BadInput(f"{directory} holds no {MANIFEST}, so it is not a run directory")
     return manifest
-
-
-def _take_lock(directory: Path) -> int:
-    """The lock of a run directory, held until its descriptor is closed."""
-    path = directory / LOCK
-    lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # A holder that leaves an empty directory removes the file, and we may hold the removed one.
-        ours = path.exists() and os.fstat(lock).st_ino == path.stat().st_ino
-    except BlockingIOError:
-        ours = False
-    if not ours:
-        holder = os.pread(lock, 200, 0).decode(errors="replace").strip() or "another process"
-        os.close(lock)
-        raise BadInput(f"{directory} is in use by {holder}: wait for it, stop it, or choose another --out")
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, f"pid {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
-    return lock
-
-
-@contextlib.contextmanager
-def _locked(directory: Path) -> Iterator[int]:
-    """The lock of a run directory, which whatever is made in the block keeps; it is given back if nothing is."""
-    lock = _take_lock(directory)
-    try:
-        yield lock
-    except BaseException:
-        os.close(lock)
-        raise
 
 
 def _refuse_what_is_not_a_runs(directory: Path) -> None:
