@@ -17,6 +17,8 @@ Score = Mapping[str, Any]
 RATED_NAMES = {"mt_bench": "MT-Bench", "mini_mt": "mini-MT"}
 LEVELS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
 QUOTED = "†"
+QUOTED_RATINGS = "mt_bench"
+"""What published ratings are of."""
 
 
 @dataclass(frozen=True)
@@ -73,13 +75,19 @@ def paper_table(rows: Sequence[Row], found: Comparisons | None = None, quoted: S
     for published in quoted:
         cells = [Cell(published.name, mark=QUOTED)]
         for measure in measures:
-            cells.append(Cell(published.values[measure.key]) if measure.key in published.values else NOTHING)
+            cells.append(_printed(published, measure, measure.key))
             if measure.with_change and found:
-                change = published.values.get(f"{measure.key}_change")
-                cells.append(Cell(change) if change else NOTHING)
+                cells.append(_printed(published, measure, f"{measure.key}_change"))
         body.append([*cells, *([NOTHING] if with_verdict else [])])
     notes = list(_notes(rows, measures, judges, found, quoted))
     return Table("paper", "Helpfulness, harmlessness and collapse, with 95 % intervals", columns, body, notes)
+
+
+def _printed(published: QuotedRow, measure: _Measure, key: str) -> Cell:
+    """What was printed; nothing where the column's ratings are of other questions than MT-Bench's."""
+    if measure.task in RATED_TASKS and measure.task != QUOTED_RATINGS:
+        return NOTHING
+    return Cell(published.values[key]) if key in published.values else NOTHING
 
 
 def _measures(tasks: set[str]) -> Iterator[_Measure]:
@@ -181,4 +189,11 @@ def _notes(
         if "‡" in {_verdict(row, found).mark for row in rows}:
             yield "‡ of the run alone."
     for published in quoted:
-        yield f"{QUOTED} {published.name}: quoted from {published.source}, not measured here; no interval was printed."
+        apart = ""
+        rated = next((measure.task for measure in measures if measure.task in RATED_TASKS), QUOTED_RATINGS)
+        if "average" in published.values and rated != QUOTED_RATINGS:
+            apart = f" MT-Bench {published.values['average']} shares no column with {RATED_NAMES[rated]}."
+        yield (
+            f"{QUOTED} {published.name}: quoted from {published.source}, not measured here; no interval was "
+            f"printed.{apart}"
+        )

@@ -5,6 +5,8 @@
   average: "5.46"
   average_change: "-0.59, -9.8 %"
   asr: "42"
+
+Ratings ("turn_1", "turn_2", "average") are those of MT-Bench.
 """
 
 from __future__ import annotations

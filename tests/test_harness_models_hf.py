@@ -466,3 +466,14 @@ def test_log_probabilities_that_fail_fail_alone(checkpoint: Path, monkeypatch: p
     model.close()
     assert said.error is None
     assert isinstance(failed, RunStopped)
+
+
+def test_a_closed_model_frees_its_weights_and_loads_them_again_when_asked(checkpoint: Path) -> None:
+    model = opened(checkpoint)
+    first = answers(model, ["Hello"], Settings(8))
+    busy = model.busy_s
+    model.close()
+    assert model.busy_s >= busy > 0
+    assert model._model is None
+    assert answers(model, ["Hello"], Settings(8)) == first
+    model.close()

@@ -48,11 +48,12 @@ class HFModel:
         self._checkpoint: Checkpoint = Checkpoint(embedded_checkpoint(say)) if spec == NAME else open_checkpoint(spec)
         self._fingerprint = self._checkpoint.fingerprint()
         self._batcher: Batcher | None = None
+        self._busy_before = 0.0
         self._runs_on: dict[str, Any] = {}
 
     @property
     def busy_s(self) -> float:
-        return self._batcher.busy_s if self._batcher else 0.0
+        return self._busy_before + (self._batcher.busy_s if self._batcher else 0.0)
 
     @property
     def parallel(self) -> int:
@@ -201,8 +202,16 @@ class HFModel:
         return {}
 
     def close(self) -> None:
-        if self._batcher:
-            self._batcher.close()
+        """Free the weights; a later request loads them again."""
+        if not self._batcher:
+            return
+        import torch
+
+        self._batcher.close()
+        self._busy_before = self.busy_s
+        self._batcher = self._model = None
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
 
 
 def tail_logprobs(model: Any, shared: Sequence[int], tails: Sequence[Sequence[int]]) -> list[float]:

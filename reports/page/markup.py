@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Iterable, Sequence
 
 from reports.page.visible import escaped
 from reports.tables import Cell, Column, Table
 
+NO_BREAK = "\u00a0"
 Figure = tuple[str, str]
 """A caption and a drawing in SVG."""
 
@@ -68,9 +70,15 @@ def _row(cells: Sequence[Cell], columns: Sequence[Column]) -> str:
 
 def _cell(cell: Cell, column: Column, *, first: bool) -> str:
     mark = f"<sup>{escaped(cell.mark)}</sup>" if cell.mark else ""
-    interval = f'<span class="interval">{escaped(cell.interval)}</span>' if cell.interval else ""
+    interval = f'<span class="interval">{escaped(_unbroken(cell.interval))}</span>' if cell.interval else ""
     tag, scope = ("th", ' scope="row"') if first and column.align == "left" else ("td", "")
     return f"<{tag}{scope}{_align(column)}>{escaped(cell.text)}{mark}{interval}</{tag}>"
+
+
+def _unbroken(interval: str) -> str:
+    """Lines may end behind an interval ("[1.0, 2.0], -9 %"), and nowhere within one or before a unit."""
+    within = re.sub(r"\[[^\]]*\]", lambda found: found[0].replace(" ", NO_BREAK), interval)
+    return within.replace(" %", f"{NO_BREAK}%")
 
 
 def _align(column: Column) -> str:

@@ -322,7 +322,7 @@ function side(answer, asked) {
 
 function answerText(answer, whole) {
   const box = make("div", {});
-  const notes = [answer.evidence, data.kinds[answer.kind] && !answer.evidence ? `answers such as this ${data.kinds[answer.kind]}` : null];
+  const notes = [answer.evidence, data.kinds[answer.kind] && !answer.evidence ? `one of the answers that ${data.kinds[answer.kind]}` : null];
   if (answer.finish) notes.push(ENDED[answer.finish] ?? answer.finish);
   if (answer.tokens !== undefined) notes.push(`${answer.tokens.toLocaleString("en")} tokens`);
   if (answer.error) notes.push(answer.error);
