@@ -117,7 +117,7 @@ def _report(arguments: argparse.Namespace) -> int:
     formats = [name.strip() for given in arguments.format or () for name in given.split(",") if name.strip()]
     files = report(
         arguments.runs, arguments.out, baseline=arguments.baseline, formats=formats, quoted=arguments.quoted,
-        title=arguments.title,
+        title=arguments.title, paper=arguments.paper, date=arguments.date,
     )  # fmt: skip
     if arguments.json:
         print_line(json.dumps({"schema_version": 1, "files": list(map(str, files))}), sys.stdout)

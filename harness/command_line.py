@@ -140,6 +140,8 @@ def parser() -> argparse.ArgumentParser:
     )
     add("--quoted", metavar="FILE", help="published rows to set below, in YAML (docs/quoted holds an example)")
     add("--title", metavar="T", help="of the report")
+    add("--paper", action="store_true", help="also a section of a paper: section.tex, references.bib and an example")
+    add("--date", metavar="D", help="2026-01-31 or today, printed with what the figures rest on (default: no date)")
 
     command = commands.add_parser(
         "inspect", parents=[common], help="the worst answers of a run, and what answers have in common",

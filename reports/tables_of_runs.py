@@ -1,22 +1,28 @@
-"""The tables beside the paper's: by category and attack, collapse, transitions, agreement of judges, comparisons."""
+"""The tables beside the paper's: categories, attacks, capability, collapse, transitions, comparisons, judges."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from harness.metrics import ALL, BY_ATTACK
-from reports.comparison import Comparison, Comparisons
+from harness.metrics import ALL, BY_ATTACK, UNJUDGED
+from reports.comparison import Comparison, Comparisons, Correction
 from reports.comparison_table import CORRECTED, difference_text, p_text, size_text, values_text
-from reports.paper_table import RATED_NAMES, Row, judge_of_all, significance
+from reports.paper_table import RATED_NAMES, Row, Score, judge_of_all, significance
 from reports.tables import NOTHING, Cell, Column, Table, interval_text
 from reports.terminal import is_rate
 
+CAPABILITY = "capability:"
+"""How tasks are named that lm-eval runs."""
 COLLAPSE = (
     "verdict", "degenerate", "loop", "empty", "truncated", "no_eos", "boilerplate", "commonest_answer", "rep_4",
     "compression_ratio", "entropy", "words", "distinct_2", "bigram_entropy", "corpus_compression", "self_bleu", "vendi",
     "sample_diversity",
 )  # fmt: skip
+MEASURED = ("collapse",)
+"""Tasks of many measures, none of which a judge graded."""
+ABOUT_JUDGES = (UNJUDGED, "asr_high")
+"""Metrics that say how sure the others are."""
 
 
 def tables_of_runs(
@@ -28,12 +34,13 @@ def tables_of_runs(
     yield from _by_group(rows, "asr", "asr", "asr_categories", "Attack success by harm category")
     yield from _by_group(rows, "asr", "asr", "asr_attacks", "Attack success by attack", attacks=True)
     yield from _by_group(rows, "over_refusal", "over_refusal", "over_refusal_categories", "Over-refusal by category")
+    yield from _capability(rows, found)
     yield from _collapse(rows)
     if found:
         yield from _transitions(found, {row.directory: row.name for row in rows})
         yield from _comparisons(found, {row.directory: row.name for row in rows})
-    for name, pairs in agreement.items():
-        yield from _agreement(name, pairs)
+    for number, (name, pairs) in enumerate(agreement.items(), start=1):
+        yield from _agreement(number, name, pairs)
 
 
 def _by_group(
@@ -58,15 +65,69 @@ def _by_group(
         yield Table(name, caption, columns, body, notes)
 
 
-def figure(score: Mapping[str, Any]) -> Cell:
-    """A score with its interval."""
+def figure(score: Score, *, share: bool | None = None) -> Cell:
+    """A score with its interval. `share` says whether it is a share of something, where its name does not."""
     value, low, high = score["value"], score["low"], score["high"]
     if value is None:
         return NOTHING
     if isinstance(value, str):
         return Cell(value)
-    unit, digits, sign = (100, 1, " %") if is_rate(score) else (1, 2, "")
+    unit, digits, sign = (100, 1, " %") if (is_rate(score) if share is None else share) else (1, 2, "")
     return Cell(f"{unit * value:.{digits}f}{sign}", interval_text(low, high, unit, digits), number=value)
+
+
+# --- capability ---
+
+
+def _capability(rows: Sequence[Row], found: Comparisons | None) -> Iterator[Table]:
+    """Every metric of the lm-eval tasks that the runs were given; differences where there is a baseline."""
+    scores = {
+        (score["task"], score["metric"], score["judge"], row.name): score
+        for row in rows for score in row.scores
+        if score["task"].startswith(CAPABILITY) and score["group"] == ALL
+    }  # fmt: skip
+    if not scores:
+        return
+    compared = {
+        (it.task, it.metric, it.judge, it.candidate): it
+        for it in (found.rows if found else ()) if it.group == ALL
+    }  # fmt: skip
+    candidates = [row for row in rows if any(key[-1] == row.directory for key in compared)]
+    body = []
+    for task, metric, judge in dict.fromkeys(key[:3] for key in scores):
+        of_runs = [scores.get((task, metric, judge, row.name)) for row in rows]
+        differences = [compared.get((task, metric, judge, row.directory)) for row in candidates]
+        share = _is_share(of_runs, differences)
+        named = f"{metric} ({judge})" if judge else metric
+        cells = [NOTHING if score is None else figure(score, share=share) for score in of_runs]
+        body.append([Cell(task.removeprefix(CAPABILITY)), Cell(named), *cells, *map(_difference, differences)])
+    columns = [
+        Column("Task", "left"), Column("Metric", "left"), *(Column(row.name) for row in rows),
+        *(Column(f"Δ {row.name}") for row in candidates),
+    ]  # fmt: skip
+    notes = ["Measured by the Language Model Evaluation Harness (lm-eval); 95 % intervals."]
+    if candidates and found:
+        name = CORRECTED[found.correction]
+        notes.append("Δ: change against the baseline, paired by question; of shares in points of 100.")
+        notes.append(f"* p < 0.05, ** p < 0.01, *** p < 0.001 after {name}'s correction of the secondary family.")
+    yield Table("capability", "Capability, as lm-eval measures it", columns, body, notes)
+
+
+def _is_share(scores: Sequence[Score | None], differences: Sequence[Comparison | None]) -> bool:
+    """Whether a metric is a share. A comparison knows; the metrics of lm-eval, perplexities too, do not tell."""
+    known = [it.found.is_rate for it in differences if it]
+    values = [score["value"] for score in scores if score and isinstance(score["value"], int | float)]
+    return all(known) if known else all(0 <= value <= 1 for value in values)
+
+
+def _difference(row: Comparison | None) -> Cell:
+    if row is None or row.found.difference is None:
+        return NOTHING
+    text, _, interval = difference_text(row.found).partition(" ")
+    return Cell(text, interval, significance(row.p_adjusted), row.found.difference)
+
+
+# --- collapse, and what became of answers ---
 
 
 def _collapse(rows: Sequence[Row]) -> Iterator[Table]:
@@ -86,7 +147,7 @@ def _collapse(rows: Sequence[Row]) -> Iterator[Table]:
 
 def _transitions(found: Comparisons, names: Mapping[str, str]) -> Iterator[Table]:
     for number, candidate in enumerate(found.candidates, start=1):
-        for judge, moved in candidate.transitions.items():
+        for place, (judge, moved) in enumerate(candidate.transitions.items(), start=1):
             states = list(moved.table)
             body = [[Cell(before), *(Cell(str(moved.table[before][after])) for after in states)] for before in states]
             share = moved.attribution.share
@@ -94,7 +155,7 @@ def _transitions(found: Comparisons, names: Mapping[str, str]) -> Iterator[Table
             if share.value is not None:
                 told = f"{100 * share.value:.0f} % {interval_text(share.low, share.high, 100, 0)}".rstrip()
             yield Table(
-                f"transitions_{number}" + (f"_{judge}" if len(candidate.transitions) > 1 else ""),
+                f"transitions_{number}" + (f"_{place}" if len(candidate.transitions) > 1 else ""),
                 f"What became of answers: {names.get(candidate.name, candidate.name)} (columns) against "
                 f"{names.get(str(found.baseline.directory), 'the baseline')} (rows)",
                 [Column("Outcome", "left"), *(Column(state) for state in states)],
@@ -108,19 +169,33 @@ def _transitions(found: Comparisons, names: Mapping[str, str]) -> Iterator[Table
 
 def _comparisons(found: Comparisons, names: Mapping[str, str]) -> Iterator[Table]:
     rows = [row for row in found.rows if row.group == ALL]
-    if not rows:
-        return
+    if rows:
+        yield comparison_table("comparisons", "All comparisons with the baseline", rows, found.correction, names)
+
+
+def main_comparisons(found: Comparisons) -> list[Comparison]:
+    """What a paper shows of them: what a release is judged by, and the other tests of what judges or lm-eval graded."""
+    overall = [row for row in found.rows if row.group == ALL and row.found.difference is not None]
+    primary = [row for row in overall if row.words]
+    graded = [row for row in overall if row.task not in MEASURED and row.metric not in ABOUT_JUDGES]
+    beside = [row for row in graded if not row.words and row.found.p is not None]
+    return [*primary, *beside]
+
+
+def comparison_table(
+    name: str, caption: str, rows: Sequence[Comparison], correction: Correction, names: Mapping[str, str]
+) -> Table:
+    """Comparisons, a row each; `names` says what a run directory is called."""
     columns = [
         Column("Candidate", "left"), Column("Task", "left"), Column("Metric", "left"), Column("Judge", "left"),
-        Column("baseline → candidate"), Column("difference"), Column("p"), Column(CORRECTED[found.correction]),
+        Column("baseline → candidate"), Column("difference"), Column("p"), Column(CORRECTED[correction]),
         Column("n"), Column("detectable"),
     ]  # fmt: skip
     notes = [
         "Differences are candidate - baseline, paired by question, with 95 % intervals; rates in points of 100.",
         "detectable: the least true difference that a test of this n finds in 80 % of cases.",
     ]
-    body = [_compared(row, names) for row in rows]
-    yield Table("comparisons", "All comparisons with the baseline", columns, body, notes)
+    return Table(name, caption, columns, [_compared(row, names) for row in rows], notes)
 
 
 def _compared(row: Comparison, names: Mapping[str, str]) -> list[Cell]:
@@ -135,7 +210,7 @@ def _compared(row: Comparison, names: Mapping[str, str]) -> list[Cell]:
     ]  # fmt: skip
 
 
-def _agreement(name: str, pairs: Sequence[Mapping[str, Any]]) -> Iterator[Table]:
+def _agreement(number: int, name: str, pairs: Sequence[Mapping[str, Any]]) -> Iterator[Table]:
     if pairs:
         body = [
             [
@@ -151,7 +226,7 @@ def _agreement(name: str, pairs: Sequence[Mapping[str, Any]]) -> Iterator[Table]
             Column("same label", unit="%"),
             Column("kappa"),
         ]
-        yield Table(f"agreement_{name}", f"Agreement of the judges of {name}", columns, body)
+        yield Table(f"agreement_{number}", f"Agreement of the judges of {name}", columns, body)
 
 
 def _share(pair: Mapping[str, Any], key: str, unit: int, digits: int) -> Cell:

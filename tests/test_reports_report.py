@@ -54,16 +54,17 @@ def test_the_papers_table_has_intervals_changes_and_stars_with_a_legend(
 
 def test_two_reports_of_the_same_runs_are_the_same_bytes(say: Say, runs: tuple[Path, Path], tmp_path: Path) -> None:
     for name in ("first", "second"):
-        assert say("report", *runs, "--out", tmp_path / name)[0] == 0
+        assert say("report", *runs, "--out", tmp_path / name, "--paper")[0] == 0
     first = {path.name: path.read_bytes() for path in (tmp_path / "first").iterdir()}
     assert first == {path.name: path.read_bytes() for path in (tmp_path / "second").iterdir()}
+    assert {Path(name).suffix for name in first} >= {".pdf", ".svg", ".png", ".html", ".tex", ".bib", ".json"}
 
 
 def test_one_run_alone_is_a_report_without_changes(say: Say, runs: tuple[Path, Path], tmp_path: Path) -> None:
     assert say("report", runs[0], "--out", tmp_path / "r", "--format", "markdown")[0] == 0
     text = (tmp_path / "r" / "paper.md").read_text()
     assert "Δ" not in text
-    assert {path.suffix for path in (tmp_path / "r").iterdir()} == {".md", ".txt"}
+    assert {path.suffix for path in (tmp_path / "r").iterdir()} == {".md", ".txt", ".json"}
 
 
 def test_mistakes_are_named(say: Say, runs: tuple[Path, Path], tmp_path: Path) -> None:
