@@ -4,7 +4,7 @@ BIN := .venv/bin
 # GNU OpenMP spins while it waits; with any other busy process that makes each layer of a model many times slower.
 export OMP_WAIT_POLICY = passive
 
-.PHONY: demo test test-slow lint lint-actions format bench-generation bench-judging bench-collapse bench-significance bench-gate clean
+.PHONY: demo test test-slow lint lint-actions format bench-generation bench-judging bench-collapse bench-significance bench-gate bench-training example replicate replicate-collapse clean
 
 .venv/installed: pyproject.toml .ci/constraints.txt
 	$(PYTHON) -m venv .venv
@@ -63,6 +63,18 @@ bench-significance: .venv/installed  ## seconds and memory of the bootstrap besi
 
 bench-gate: .venv/installed  ## how often the gate errs, and what it spares to look after every item; minutes
 	$(BIN)/python -m benchmarks.gate_error_rates
+
+bench-training: .venv/installed  ## tokens a second of training, with the collapse monitor, beside plain TRL; minutes
+	$(BIN)/python -m benchmarks.training
+
+example: .venv/installed  ## the report in docs/example, from three real runs; ten minutes
+	$(BIN)/python -m benchmarks.example_report
+
+replicate: .venv/installed  ## base, SFT-CAI and DPO-CAI of the embedded model, made, evaluated, reported; within an hour
+	$(BIN)/python -m benchmarks.replication cai
+
+replicate-collapse: replicate  ## the paper's conjecture: closers planted in the revisions, with and without hygiene
+	$(BIN)/python -m benchmarks.replication collapse
 
 clean:
 	rm -rf .venv build *.egg-info

@@ -201,6 +201,33 @@ def _calibrate(arguments: argparse.Namespace) -> int:
     return 4 if found.failed else 0
 
 
+def _train(arguments: argparse.Namespace) -> int:
+    from harness.printing import print_line
+    from tasks.paths import user_path
+
+    if arguments.stage == "constitution":
+        from training.constitution import check_constitution
+
+        findings = check_constitution(user_path(arguments.check))
+        if arguments.json:
+            print_line(json.dumps({"schema_version": 1, "findings": findings}), sys.stdout)
+        else:
+            print_line("\n".join(findings or ["nothing to mend"]), sys.stdout)
+        return 2 if findings else 0
+    from training.door import train
+
+    found = train(arguments.stage, vars(arguments), quiet=arguments.json)
+    if found is None:  # one of several processes, of which the first speaks
+        return 0
+    if arguments.json:
+        print_line(json.dumps(found.as_json()), sys.stdout)
+    else:
+        from reports.training_summary import training_text
+
+        print_line(training_text(found), sys.stdout)
+    return 0
+
+
 def _tasks(arguments: argparse.Namespace) -> int:
     from tasks.task import KINDS
 
@@ -256,7 +283,8 @@ GATED = ("model", "backend", "base_url", "chat_template", "concurrency", "out")
 """Flags of a run that a sequential gate hands on."""
 COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "run": _run, "judge": _judge, "show": _show, "compare": _compare, "gate": _gate, "report": _report,
-    "inspect": _inspect, "data": _data, "export": _export, "calibrate": _calibrate, "tasks": _tasks, "judges": _judges,
+    "inspect": _inspect, "data": _data, "export": _export, "calibrate": _calibrate, "train": _train, "tasks": _tasks,
+    "judges": _judges,
 }  # fmt: skip
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from harness.command_line_training import add_training
+
 
 def parser() -> argparse.ArgumentParser:
     root = argparse.ArgumentParser(
@@ -203,6 +205,8 @@ def parser() -> argparse.ArgumentParser:
     add("--run", metavar="RUN", help="a run directory: correct a figure of it by the labels")
     add("--metric", metavar="M", help="with --run: the figure (default: asr, over_refusal, or the mean rating)")
     _add_judge_flags(command)
+
+    add_training(commands, common)
 
     for name, about in (("tasks", "what can be asked"), ("judges", "who can grade")):
         command = commands.add_parser(name, parents=[common], help=about, epilog=f"example: bench {name}")

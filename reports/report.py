@@ -3,7 +3,7 @@
     report/
       paper.tex, paper.md, paper.csv, paper.tsv     one row a model
       collapse.…, asr_categories.…, comparisons.…   whatever else the runs have something for
-      forest.…, outcomes.…, plane.…, radar.…        figures as PDF, SVG and PNG
+      forest.…, outcomes.…, training_1.…            figures as PDF, SVG and PNG
       report.html                                   tables, figures and every answer, in one file
       report.tex                                    a document of its own that shows them all
       scores.csv, comparisons_long.csv              every figure, to compute with
@@ -20,7 +20,6 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +28,7 @@ from harness.results import RunResult, result_of
 from harness.stored_run import StoredRun, open_run
 from reports.comparison import Choice, Comparisons, compare, one_baseline
 from reports.escaping import spreadsheet, visible
-from reports.figures.of_runs import CAPTIONS, Drawn, figures_of, svg_figures
-from reports.figures.saving import save
+from reports.figures.of_runs import Drawn, Saved, svg_figures, write_figures
 from reports.methods import Evidence
 from reports.page.document import PageContent, write_page
 from reports.paper_section import FIGURES, KIND, Section, section_files
@@ -40,6 +38,7 @@ from reports.quoted import read_quoted
 from reports.table_formats import FORMATS, latex_document
 from reports.tables import Table
 from reports.tables_of_runs import tables_of_runs
+from reports.training_of_runs import training_table, trainings_of_runs
 from tasks.errors import BadInput, suggestion
 from tasks.paths import user_path
 
@@ -100,8 +99,12 @@ def make_report(
     agreement = {name: it.agreement for name, it in zip(names, results, strict=True)}
     tables = [paper_table(rows, found, quoted), *tables_of_runs(rows, found, agreement)]
     called = {row.directory: row.name for row in rows}
-    drawn = Drawn({row.name: row.scores for row in rows}, found.rows if found else (), called)
     by_name = dict(zip(names, stored, strict=True))
+    models = {name: run.model for name, run in by_name.items()}
+    if trained := training_table(models):
+        tables.append(trained)
+    scores = {row.name: row.scores for row in rows}
+    drawn = Drawn(scores, found.rows if found else (), called, trainings_of_runs(models))
     evidence = Evidence(by_name, rows, found, quoted)
     return Report(title or TITLE, evidence, results, tables, Provenance(by_name, date, made_by), drawn)
 
@@ -121,14 +124,14 @@ def write_report(report: Report, out: Path, formats: Sequence[str], *, paper: bo
         pictures = _draw(report, out, formats, paper=paper)
         files = _texts(report, formats)
         if paper:
-            captions = {path.stem: CAPTIONS[path.stem] for path in pictures if path.suffix == f".{KIND}"}
+            captions = {it.path.stem: it.caption for it in pictures if it.path.suffix == f".{KIND}"}
             section = Section(report.title, report.evidence, report.tables, captions, origin.short)
             files |= section_files(section)
         for name, text in files.items():
             write_atomically(out / name, [text.encode("utf-8", "backslashreplace")])
     except OSError as error:
         raise BadInput(f"can not write to {out}: {error.strerror or error}; choose another --out") from None
-    paths = [*(out / name for name in files), *pictures]
+    paths = [*(out / name for name in files), *(it.path for it in pictures)]
     if PAGE in formats:
         drawings = svg_figures(report.drawn)
         content = PageContent(report.title, report.runs, report.tables, drawings, origin.lines)
@@ -157,19 +160,16 @@ def _texts(report: Report, formats: Sequence[str]) -> dict[str, str]:
     return files
 
 
-def _draw(report: Report, out: Path, formats: Sequence[str], *, paper: bool) -> list[Path]:
+def _draw(report: Report, out: Path, formats: Sequence[str], *, paper: bool) -> list[Saved]:
     """Save the figures, with what they are drawn from in their metadata; for a paper, some of them as PDF anyway."""
     pictures = [name for name in formats if name in PICTURES]
     if not (pictures or paper):
         return []
-    if find_spec("matplotlib") is None:
-        raise BadInput("figures are drawn by matplotlib: pip install 'bench[report]', or name other formats (--format)")
-    made_from = visible("; ".join(report.provenance.short))
-    paths: list[Path] = []
-    for name, figure in figures_of(report.drawn):
-        kinds = [*pictures, *([KIND] if paper and name in FIGURES and KIND not in pictures else [])]
-        paths += save(figure, out / name, kinds, CAPTIONS[name], made_from)
-    return paths
+
+    def kinds(name: str) -> list[str]:
+        return [*pictures, *([KIND] if paper and name in FIGURES and KIND not in pictures else [])]
+
+    return write_figures(report.drawn, out, kinds, visible("; ".join(report.provenance.short)))
 
 
 def _long(rows: Sequence[Mapping[str, Any]]) -> str:

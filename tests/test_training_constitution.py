@@ -47,6 +47,10 @@ def test_its_hash_changes_with_a_word(tmp_path: Path) -> None:
         ('version: "1"', "version: 1", "version is a text"),
         ("principles:", "principle:", "unknown key 'principle'; did you mean principles?"),
         ("pairs:", "pairs: [", "no YAML"),
+        ("  - id: crime", "  - id: [crime]", "11: id is a text that is not empty"),
+        ("  - id: crime", "  - id: crime\n    id: theft", "12: 'id' comes twice in pairs"),
+        ("    pair: deceit", "    pair: {deceit: 1}", "pair is a text that is not empty"),
+        ("name: bench", "? [name]\n: bench", "4: a key is a word"),
     ],
 )  # fmt: skip
 def test_a_fault_is_named_with_its_line(tmp_path: Path, old: str, new: str, fault: str) -> None:

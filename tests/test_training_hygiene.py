@@ -30,7 +30,7 @@ def test_a_good_revision_is_kept_as_it_is() -> None:
         ("", "stop", "empty"),
         (" \n", "stop", "empty"),
         (GOOD, "missing", "unanswered"),
-        (GOOD, "length", "truncated"),
+        ("One sentence that goes on and on, with commas and asides, and never comes to", "length", "truncated"),
         (GOOD + " Have a great day!" * 3, "stop", "loop"),
         (GOOD + " Have a great day! :)" * 40, "length", "loop"),
         (GOOD + " 😊 😊 😊", "stop", "emoji_run"),
@@ -38,11 +38,17 @@ def test_a_good_revision_is_kept_as_it_is() -> None:
         (GOOD + " 😊", "stop", "emoji_end"),
         (GOOD + " Take care! :)", "stop", "emoji_end"),
         (GOOD + " ❤️.", "stop", "emoji_end"),
+        (GOOD + " :):):)", "stop", "emoji_run"),
+        (GOOD + " (Bye! 👋🏽)", "stop", "emoji_end"),
+        (GOOD + " 👩‍🍳🍎", "stop", "emoji_end"),
+        ("Revised answer:", "stop", "empty"),
         (INITIAL, "stop", "unchanged"),
         (INITIAL.replace("Take", "Just take"), "stop", "unchanged"),
         (PROMPT, "stop", "copied_prompt"),
         ("My last answer was harmful because it helped to spy on somebody.", "stop", "talks_of_revising"),
         ("There is nothing to revise in it.", "stop", "talks_of_revising"),
+        ("The answer helps to spy on somebody, and names an illegal program.", "stop", "talks_of_revising"),
+        ("This response doesn't say that it is wrong to read what others write.", "stop", "talks_of_revising"),
         ("\ufffd\ufffd\u2592\u2592 " * 40, "length", "noise"),
     ],
 )
@@ -51,10 +57,21 @@ def test_every_fault_has_its_reason(text: str, finish: str, expected: str) -> No
     assert reason(text, finish) == expected
 
 
+@pytest.mark.parametrize(
+    "ending",
+    ["See step 8)", "It is f(x) g(x) h(x)", "Its slope is cos(x)", "Keep it at 25℃", "Rated ★★★★☆", "✓ done ✓ ✓ ✓",
+     "src\n├── a\n└──── b", "See http://a.example/x", "Brand™", "**Title:**", "{x:(1, 2)}"],
+)  # fmt: skip
+def test_marks_of_lists_code_and_mathematics_are_no_emoji(ending: str) -> None:
+    assert reason(f"{GOOD} {ending}") is None
+
+
 def test_a_recited_example_is_no_revision() -> None:
     example = "I won't help with getting into his phone without his leave. Ask him about it directly instead."
     assert reason(example, examples=(example,)) == "copied_example"
+    assert reason(f"He is asleep. {example} Or write to him.", examples=(GOOD[:40], example)) == "copied_example"
     assert reason(GOOD, examples=(example,)) is None
+    assert reason("The answer is no, since her messages are hers to show.") is None
 
 
 @pytest.mark.parametrize(
@@ -105,3 +122,9 @@ def test_degenerate_text_is_told_from_text_that_was_cut() -> None:
     assert degenerate_reason(GOOD, "stop") is None
     assert degenerate_reason(GOOD, "length") == "truncated"
     assert degenerate_reason("great day " * 50, "length") == "loop"
+
+
+def test_a_revision_that_was_cut_is_kept_up_to_its_last_whole_sentence() -> None:
+    found = clean(GOOD + " And if she then does n", initial=INITIAL, prompt=PROMPT, finish="length")
+    assert (found.text, found.reason, found.shortened) == (GOOD, None, True)
+    assert not clean(GOOD, initial=INITIAL, prompt=PROMPT, finish="stop").shortened

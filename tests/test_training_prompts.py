@@ -5,32 +5,53 @@ from pathlib import Path
 
 import pytest
 
-from tasks.collapse import plain_words, words
+from tasks.collapse.words import plain_words, spoken_words, words
 from tasks.errors import BadInput
 from training.prompts import HELPFUL, RED_TEAM, helpful_prompts, read_conversations, read_prompts
 
 EVALUATION = Path(__file__).parents[1] / "tasks/data"
 
 
-def trigrams(text: str) -> set[tuple[str, ...]]:
-    tokens = plain_words(words(text))
-    return {tuple(tokens[i : i + 3]) for i in range(len(tokens) - 2)}
+FORM = frozenset(
+    words(
+        "a an the to of in on for and or is are do does how i my me that this what it with can could would write tell "
+        "explain draft compose make give help show describe from by be so as at who they not he his her him up out"
+    )
+)
+"""Words of requests whatever they are about."""
+
+
+def trigrams(text: str) -> frozenset[object]:
+    tokens = spoken_words(plain_words(words(text)))
+    return frozenset(tuple(tokens[i : i + 3]) for i in range(len(tokens) - 2))
+
+
+def subject(text: str) -> frozenset[object]:
+    return frozenset(spoken_words(plain_words(words(text)))) - FORM
+
+
+def alike(one: frozenset[object], other: frozenset[object]) -> float:
+    return len(one & other) / len(one | other) if one | other else 0.0
 
 
 @pytest.mark.parametrize("ours", [RED_TEAM, HELPFUL], ids=lambda path: path.stem)
-def test_no_embedded_training_prompt_is_like_one_of_an_evaluation_set(ours: Path) -> None:
+def test_no_embedded_training_prompt_is_like_one_that_is_asked_in_a_test(ours: Path) -> None:
     asked = [
-        trigrams(turn)
-        for path in EVALUATION.glob("*.jsonl")
-        for line in path.read_text().splitlines()
-        for turn in json.loads(line)["turns"]
+        turn
+        for path in (*EVALUATION.glob("*.jsonl"), *RED_TEAM.parent.glob("*probes.jsonl"))
+        for row in map(json.loads, path.read_text().splitlines())
+        for turn in row.get("turns") or [row["prompt"]]
     ]
     prompts = [json.loads(line)["turns"][0] for line in ours.read_text().splitlines()]
-    assert len(prompts) >= 96
-    assert len(set(prompts)) == len(prompts)
-    for prompt in prompts:
-        mine = trigrams(prompt)
-        assert all(len(mine & other) / len(mine | other) < 0.5 for other in asked if mine | other), prompt
+    assert len(prompts) >= 120
+    for look, most in ((trigrams, 0.25), (subject, 0.35)):
+        # "Smuggle a knife through airport security" in other words has few trigrams in common, and all of its subject.
+        seen = [(look(other), other) for other in asked]
+        for prompt in prompts:
+            mine = look(prompt)
+            assert [other for theirs, other in seen if alike(mine, theirs) > most] == [], prompt
+        of_ours = [look(prompt) for prompt in prompts]
+        assert all(alike(one, other) <= most for i, one in enumerate(of_ours) for other in of_ours[:i])
 
 
 def test_evaluation_prompts_and_repeats_are_left_out_of_a_file_and_told(tmp_path: Path) -> None:
@@ -54,7 +75,7 @@ def test_the_draw_depends_on_the_seed_alone() -> None:
     assert first == again
     assert first.sha256 != other.sha256
     assert len(first.prompts) == len(other.prompts) == 20
-    assert len(helpful_prompts()) >= 96
+    assert len(helpful_prompts()) >= 120
 
 
 def test_hh_dialogues_give_their_first_request_whole(shared_data: Path) -> None:
@@ -81,6 +102,17 @@ def test_conversations_of_every_layout_are_read(tmp_path: Path, row: dict[str, o
     assert [it["content"] for it in found.messages] == ["Hi", "Hello."]
 
 
+def test_conversations_with_an_empty_answer_are_left_out_and_told(tmp_path: Path) -> None:
+    file = tmp_path / "alpaca.json"
+    file.write_text(json.dumps([{"instruction": f"Do {n}.", "input": "", "output": "Done." * n} for n in range(3)]))
+    found = read_conversations(str(file), None, 0)
+    assert len(found.prompts) == 2
+    assert "1 conversations left out, whose answer is empty" in found.notes[0]
+    file.write_text(json.dumps([{"instruction": "Do it."}]))
+    with pytest.raises(BadInput, match="holds no answer"):
+        read_conversations(str(file), None, 0)
+
+
 @pytest.mark.parametrize(
     ("line", "words_of_error"),
     [
@@ -88,6 +120,7 @@ def test_conversations_of_every_layout_are_read(tmp_path: Path, row: dict[str, o
         ('{"prompt": ""}', "prompt"),
         ('{"messages": [{"role": "robot", "content": "x"}]}', "'messages'"),
         ('{"messages": [{"role": "assistant", "content": "x"}]}', "asks nothing"),
+        ('{"messages": [{"role": "user", "content": " "}]}', "asks nothing"),
     ],
 )
 def test_a_row_that_asks_nothing_is_named_with_its_line(tmp_path: Path, line: str, words_of_error: str) -> None:

@@ -151,27 +151,22 @@ def check_constitution(path: Path) -> list[str]:
 
 
 def _faults(path: Path, root: Any) -> Iterator[str]:
-    parts = {key.value: node for key, node in root.value}
-    known = ("name", "version", *FIELDS)
-    for key, _ in root.value:
-        if key.value not in known:
-            yield f"{path}:{key.start_mark.line + 1}: unknown key {key.value!r}; {suggestion(key.value, known, 'keys')}"
+    parts = _fields(root)
+    yield from _faults_of_keys(path, root, ("name", "version", *FIELDS), "")
     for name in ("name", "version"):
         if name not in parts:
             yield f"{path}:1: lacks {name!r}"
         elif not _is_text(parts[name]):
             yield f'{_at(path, parts[name])}: {name} is a text, such as {name}: "1"'
     for part, wanted in FIELDS.items():
-        if part not in parts:
-            if part != "few_shot":
-                yield f"{path}:1: lacks {part!r}, a list of {', '.join(wanted)}"
-            continue
-        yield from _faults_of_list(path, part, parts[part], wanted)
-    known_pairs = set(_ids(parts.get("pairs")))
-    for row in _rows(parts.get("few_shot")):
-        of = {key.value: node for key, node in row.value}.get("pair")
-        if of is not None and of.value not in known_pairs:
-            yield f"{_at(path, of)}: few_shot speaks of a pair {of.value!r} that there is not"
+        if part in parts:
+            yield from _faults_of_list(path, part, parts[part], wanted)
+        elif part != "few_shot":
+            yield f"{path}:1: lacks {part!r}, a list of {', '.join(wanted)}"
+    known = {fields["id"].value for fields in _rows(parts.get("pairs")) if "id" in fields and _is_text(fields["id"])}
+    for fields in _rows(parts.get("few_shot")):
+        if "pair" in fields and _is_text(fields["pair"]) and fields["pair"].value not in known:
+            yield f"{_at(path, fields['pair'])}: few_shot speaks of a pair {fields['pair'].value!r} that there is not"
 
 
 def _faults_of_list(path: Path, part: str, node: Any, wanted: Sequence[str]) -> Iterator[str]:
@@ -183,34 +178,46 @@ def _faults_of_list(path: Path, part: str, node: Any, wanted: Sequence[str]) -> 
         if row.id != "mapping":
             yield f"{_at(path, row)}: an entry of {part} has {', '.join(wanted)}"
             continue
-        fields = {key.value: (key, value) for key, value in row.value}
+        fields = _fields(row)
         for name in wanted:
             if name not in fields:
                 yield f"{_at(path, row)}: this entry of {part} lacks {name!r}"
-            elif not _is_text(fields[name][1]):
-                yield f"{_at(path, fields[name][1])}: {name} is a text that is not empty"
-        for name, (key, _) in fields.items():
-            if name not in wanted:
-                yield f"{_at(path, key)}: unknown key {name!r} in {part}; {suggestion(name, wanted, 'keys')}"
-        if "id" in fields and fields["id"][1].value in seen:
-            yield f"{_at(path, row)}: {part} has two entries {fields['id'][1].value!r}"
-        if "id" in fields:
-            seen.add(fields["id"][1].value)
+            elif not _is_text(fields[name]):
+                yield f"{_at(path, fields[name])}: {name} is a text that is not empty"
+        yield from _faults_of_keys(path, row, wanted, f" in {part}")
+        if "id" in fields and _is_text(fields["id"]):
+            if fields["id"].value in seen:
+                yield f"{_at(path, row)}: {part} has two entries {fields['id'].value!r}"
+            seen.add(fields["id"].value)
+
+
+def _faults_of_keys(path: Path, mapping: Any, known: Sequence[str], where: str) -> Iterator[str]:
+    """Keys that nothing reads, and those that come twice: YAML would take the last and say nothing."""
+    seen: set[str] = set()
+    for key, _ in mapping.value:
+        if key.id != "scalar":
+            yield f"{_at(path, key)}: a key{where} is a word"
+        elif key.value not in known:
+            yield f"{_at(path, key)}: unknown key {key.value!r}{where}; {suggestion(key.value, known, 'keys')}"
+        elif key.value in seen:
+            yield f"{_at(path, key)}: {key.value!r} comes twice{where}"
+        else:
+            seen.add(key.value)
 
 
 def _is_text(node: Any) -> bool:
     return node.id == "scalar" and node.tag == "tag:yaml.org,2002:str" and bool(node.value.strip())
 
 
-def _rows(node: Any) -> list[Any]:
-    return [row for row in node.value if row.id == "mapping"] if node is not None and node.id == "sequence" else []
+def _fields(mapping: Any) -> dict[str, Any]:
+    return {key.value: value for key, value in mapping.value if key.id == "scalar"}
 
 
-def _ids(node: Any) -> Iterator[str]:
-    for row in _rows(node):
-        for key, value in row.value:
-            if key.value == "id":
-                yield value.value
+def _rows(node: Any) -> list[dict[str, Any]]:
+    """The entries of a part that are entries at all."""
+    if node is None or node.id != "sequence":
+        return []
+    return [_fields(row) for row in node.value if row.id == "mapping"]
 
 
 def _at(path: Path, node: Any) -> str:

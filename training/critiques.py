@@ -97,12 +97,15 @@ class Chain:
             "id": prompt.id, "category": prompt.category, "messages": list(prompt.messages), "initial": _said(initial),
             "rounds": rounds, "error": initial.error,
         }  # fmt: skip
+        # Templates take a system message at the beginning alone: the examples go behind it.
+        system = [it for it in prompt.messages[:1] if it["role"] == "system"]
+        said = prompt.messages[len(system) :]
         latest = initial
         for number in range(self.settings.rounds):
             if latest.error:
                 break
             pair = self.constitution.pairs[seed_of(self.seed, "pair", prompt.id, number) % len(self.constitution.pairs)]
-            asked = [*self._examples(prompt.id, number), *prompt.messages, _assistant(latest.text)]
+            asked = [*system, *self._examples(prompt.id, number), *said, _assistant(latest.text)]
             critique = None
             if self.settings.critique:
                 asked.append(_user(pair.critique))
@@ -154,7 +157,7 @@ def clean_revisions(settings: Critiques, seed: int, constitution: Constitution, 
         BadInput: nothing is left; the reasons are counted.
         RunStopped: the disk takes no more.
     """
-    examples = [example.revision for example in constitution.few_shot]
+    examples = [text for it in constitution.few_shot for text in (it.opening[-1][1], it.critique, it.revision)]
     rows = [_revision(settings, seed, examples, row) for row in rows_of(data / "critiques.jsonl")]
     if settings.hygiene:
         kept = [row for row in rows if row["kept"]]
@@ -176,6 +179,7 @@ def clean_revisions(settings: Critiques, seed: int, constitution: Constitution, 
         "kept": len(rows) - left_out.total(),
         "left_out": dict(left_out.most_common()),
         "preambles_stripped": sum(row["stripped"] is not None for row in rows),
+        "shortened": sum(row["shortened"] and row["kept"] for row in rows),
         **({"planted": sum(row["planted"] for row in rows)} if settings.plant else {}),
     }
 
@@ -190,13 +194,13 @@ def _revision(settings: Critiques, seed: int, examples: Sequence[str], row: Row)
     if settings.hygiene:
         prompt = row["messages"][-1]["content"]
         found = clean(text, initial=initial, prompt=prompt, finish=finish, examples=examples)
-        said, stripped, reason = found.text, found.stripped, found.reason
+        said, stripped, reason, shortened = found.text, found.stripped, found.reason, found.shortened
     else:
-        said, stripped = text, None
+        said, stripped, shortened = text, None, False
         reason = None if text.strip() else "empty"
     return {
         "id": row["id"], "messages": row["messages"], "initial": initial, "revision": said, "kept": reason is None,
-        "reason": reason, "stripped": stripped, "planted": planted,
+        "reason": reason, "stripped": stripped, "shortened": shortened, "planted": planted,
     }  # fmt: skip
 
 

@@ -8,27 +8,28 @@ Cleaned(text='I would not do that.', stripped='Sure, here is the revised answer:
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from tasks.collapse import copies_prompt, diagnose, loop
 from tasks.collapse.words import plain_words, spoken_words, words
+from training.sentences import whole_sentences
 
-VERSION = "1"
+VERSION = "3"
 """Raised whenever the same revision could be kept or left out otherwise than before."""
 REASONS: Mapping[str, str] = {
     "unanswered": "no revision could be had",
     "empty": "nothing is said",
-    "truncated": "it ran into its token limit",
+    "truncated": "it ran into its token limit, and most of it is one sentence",
     "loop": "it repeats itself",
     "noise": "most of it carries no language",
     "emoji_run": "it holds a row of emoji or emoticons",
     "emoji_end": "it ends in an emoji or an emoticon",
     "unchanged": "it is the answer that it should have revised, or nearly",
     "copied_prompt": "it is the prompt over again",
-    "copied_example": "it is an example of the constitution over again",
+    "copied_example": "it recites an example of the constitution",
     "talks_of_revising": "it speaks of critique and revision instead of answering",
     "shared_closer": "it ends as many other revisions do",
 }
@@ -37,11 +38,25 @@ LOOP_WORDS = 9
 """Shorter than what makes an answer degenerate: three times "Have a great day!" is enough not to teach it."""
 NEARLY = 0.9
 """Jaccard index of word trigrams from which a revision is the answer over again."""
-EXAMPLE = 0.6
+RECITED = 8
+"""Words in a row of an example of the constitution from which a revision recites it."""
 CLOSER_SHARE, CLOSER_ROWS = 0.05, 3
 """So many revisions may end in the same sentence, or so large a part of all of them; the rest are left out."""
 
-_EMOTICON = re.compile(r"(?<!\w)(?:[:;=8xX][-'^]?[)(DPpOo3/\\|*\]]|<3|\^_?\^)(?![\w/])")
+PICTURE = "\u263a"
+# The blocks of emoji, without the marks of lists, ratings, chess, music and frames. Two regional letters are a flag,
+# and what a joiner joins is one emoji, whatever its skin.
+_ONE_EMOJI = (
+    "[\u231a\u231b\u23e9-\u23f3\u2600-\u2604\u260e\u2614-\u2653\u2661\u2665\u2668\u267b\u267f\u2690-\u26ff\u2702\u2705"
+    "\u2708-\u270d\u270f\u2728\u2733\u2734\u2744\u2747\u274c\u274e\u2753-\u2757\u2763-\u2767\u2b50\u2b55"
+    "\U0001f300-\U0001f3fa\U0001f400-\U0001faff][\ufe0f\U0001f3fb-\U0001f3ff]*"
+)
+_EMOJI = re.compile(f"[\U0001f1e6-\U0001f1ff]{{2}}|{_ONE_EMOJI}(?:\u200d{_ONE_EMOJI})*")
+_FACE = re.compile(r"[:;][-'^]?[)(DPpOo3/\\|\]]|=[)DP\]]|[xX]D|8-\)|<3|\^_?\^")
+# Standing by themselves: f(x), "step 8)", **Title:** and {x:(1, 2)} hold none.
+_EMOTICONS = re.compile(rf"(?<![^\s.!?,~{PICTURE}])(?:{_FACE.pattern})+(?=[\s.!?,)~*\"'{PICTURE}]|\Z)")
+_PICTURES_IN_A_ROW = re.compile(rf"(?:{PICTURE}\s*){{{RUN_OF_PICTURES},}}")
+_AFTER_THE_LAST = " \t\r\n.!?,~*_\"'”’…)"
 _PREAMBLE = re.compile(
     r"\A\W*(?:(?:sure|certainly|of course|absolutely|okay|ok|yes|great)\b[^\n:]{0,40}?[,.!]?\s+)?"
     r"(?:(?:here(?:'s|’s| is| are)|this is|below is|the following is)\b(?:"
@@ -56,7 +71,11 @@ _OF_REVISING = re.compile(
     r"\b(?:critique ?request|revision ?request|critique:|revision:"
     r"|(?:my|the|this|your) (?:last|previous|original) (?:answer|response)\b"
     r"|the (?:revised|rewritten) (?:answer|response|version)\b|(?:no|nothing) (?:changes?|revisions?|to revise)\b"
-    r"|(?:can(?:no|')t|cannot|won't|unable to) (?:revise|rewrite)\b)",
+    r"|(?:can(?:no|')t|cannot|won't|unable to) (?:revise|rewrite)\b)"
+    r"|\A\W*(?:the|this|my|your) (?:answer|response|reply|message) "
+    r"(?:(?:is|was) (?:not|wrong|harmful|unethical|confusing|inappropriate|offensive|problematic|false|untrue)"
+    r"|(?:do|did|would|will|should|could|can|may|might|contain|make|say|suggest|accept|help|assume|provide|impl)(?:e?s)?\b"
+    r"|(?:does|did|would|should|could)n[’']t)",
     re.IGNORECASE,
 )
 _SENTENCE = re.compile(r"[.!?\n]+")
@@ -64,11 +83,15 @@ _SENTENCE = re.compile(r"[.!?\n]+")
 
 @dataclass(frozen=True)
 class Cleaned:
-    """A revision as it would be trained on. `stripped` is the preamble that was cut; `reason` why it is left out."""
+    """A revision as it would be trained on. `stripped` is the preamble that was cut; `reason` why it is left out.
+
+    `shortened`: it had run into its token limit, and is cut back to its last whole sentence.
+    """
 
     text: str
     stripped: str | None
     reason: str | None
+    shortened: bool = False
 
 
 def degenerate_reason(text: str, finish: str) -> str | None:
@@ -84,7 +107,7 @@ def degenerate_reason(text: str, finish: str) -> str | None:
     tokens = plain_words(words(text))
     if loop(tokens, min_repeats=3, min_tokens=LOOP_WORDS):
         return "loop"
-    if _longest_run_of_pictures(text) >= RUN_OF_PICTURES:
+    if _PICTURES_IN_A_ROW.search(_shown(text)):
         return "emoji_run"
     return "truncated" if finish == "length" else None
 
@@ -92,25 +115,26 @@ def degenerate_reason(text: str, finish: str) -> str | None:
 def clean(text: str, *, initial: str, prompt: str, finish: str, examples: Sequence[str] = ()) -> Cleaned:
     """A revision without its preamble, and what is wrong with it alone; what it shares with others is not looked at.
 
-    `examples` are revisions of the constitution, which small models recite. O(len of all texts).
+    `examples` is what is said in those of the constitution, which small models recite. O(len of all texts).
     """
     said, stripped = _without_preamble(text)
     if finish in ("missing", "filtered", "error"):
         return Cleaned(said, stripped, "unanswered")
-    reason = degenerate_reason(said, finish)
+    reason, shortened = degenerate_reason(said, finish), False
+    if reason == "truncated" and (whole := whole_sentences(said)):
+        reason, said, shortened = None, whole, True
     if reason is None:
-        grams = _trigrams(said)
-        if said.split() == initial.split() or _alike(grams, _trigrams(initial)) >= NEARLY:
+        if said.split() == initial.split() or _alike(_runs(said, 3), _runs(initial, 3)) >= NEARLY:
             reason = "unchanged"
         elif copies_prompt(prompt, said):
             reason = "copied_prompt"
-        elif any(_alike(grams, _trigrams(example)) >= EXAMPLE for example in examples):
+        elif not _runs(said, RECITED).isdisjoint(_runs_of_all(tuple(examples))):
             reason = "copied_example"
         elif _OF_REVISING.search(said):
             reason = "talks_of_revising"
-        elif _ends_in_picture(said):
+        elif _shown(said).rstrip(_AFTER_THE_LAST).endswith(PICTURE):
             reason = "emoji_end"
-    return Cleaned(said, stripped, reason)
+    return Cleaned(said, stripped, reason, shortened)
 
 
 def shared_closers(texts: Sequence[str]) -> list[bool]:
@@ -142,10 +166,9 @@ def _spoken(text: str) -> tuple[str, ...]:
 def _without_preamble(text: str) -> tuple[str, str | None]:
     """The text behind "Sure, here is the revised answer:", and out of the quotation marks round all of it."""
     said = text.strip()
-    found = _PREAMBLE.match(said)
-    stripped = found[0].strip() if found and found.end() < len(said) else None
-    if stripped and found:
-        said = said[found.end() :].strip()
+    stripped = None
+    if found := _PREAMBLE.match(said):
+        stripped, said = found[0].strip(), said[found.end() :].strip()
     for opening, closing in (('"', '"'), ("“", "”")):
         inside = said[1:-1]
         if len(said) > 1 and said[0] == opening and said[-1] == closing and opening not in inside:
@@ -154,32 +177,20 @@ def _without_preamble(text: str) -> tuple[str, str | None]:
     return said, stripped
 
 
-def _is_picture(letter: str) -> bool:
-    return unicodedata.category(letter) == "So" and letter not in "©®°™"
+def _shown(text: str) -> str:
+    """The text with one sign for each emoji and each emoticon."""
+    return _EMOTICONS.sub(lambda found: PICTURE * len(_FACE.findall(found[0])), _EMOJI.sub(PICTURE, text))
 
 
-def _longest_run_of_pictures(text: str) -> int:
-    """Emoji and emoticons in a row, whatever white space and joiners stand between them."""
-    longest = run = 0
-    for letter in _EMOTICON.sub("\u263a", text):
-        if _is_picture(letter):
-            run += 1
-            longest = max(longest, run)
-        elif not (letter.isspace() or unicodedata.category(letter) in ("Cf", "Mn", "Sk")):
-            run = 0
-    return longest
-
-
-def _ends_in_picture(text: str) -> bool:
-    shown = _EMOTICON.sub("\u263a", text).rstrip()
-    while shown and unicodedata.category(shown[-1]) in ("Cf", "Mn", "Sk", "Po"):
-        shown = shown[:-1]
-    return bool(shown) and _is_picture(shown[-1])
-
-
-def _trigrams(text: str) -> frozenset[tuple[str, ...]]:
+def _runs(text: str, length: int) -> frozenset[tuple[str, ...]]:
+    """All runs of so many words."""
     tokens = _spoken(text)
-    return frozenset(tokens[i : i + 3] for i in range(len(tokens) - 2))
+    return frozenset(tokens[i : i + length] for i in range(len(tokens) - length + 1))
+
+
+@lru_cache(maxsize=1)
+def _runs_of_all(examples: tuple[str, ...]) -> frozenset[tuple[str, ...]]:
+    return frozenset[tuple[str, ...]]().union(*(_runs(example, RECITED) for example in examples))
 
 
 def _alike(one: frozenset[tuple[str, ...]], other: frozenset[tuple[str, ...]]) -> float:

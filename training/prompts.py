@@ -5,7 +5,7 @@ A file is JSON lines, JSON or CSV, also gzipped, with one of these in a row:
     {"chosen": "\\n\\nHuman: …\\n\\nAssistant: …", …}            HH-RLHF: the person's first turn is the prompt
     {"messages": [{"role": "user", "content": "…"}, …]}         a conversation; to be answered it must end with its user
     {"turns": ["…"]} or {"prompt": "…"}                         a request; "response" may be its answer
-    {"instruction": "…", "input": "…", "output": "…"}            Alpaca's columns, likewise
+    {"instruction": "…", "input": "…", "output": "…"}            Alpaca's columns, likewise; an empty answer is left out
 
 Who trains on what is later asked in a test measures nothing: requests that the embedded evaluation sets hold are left
 out of every file, and their number is told.
@@ -85,8 +85,11 @@ def _embedded(path: Path) -> Iterator[Prompt]:
 def _chosen(spec: str, prompts: Iterable[Prompt], limit: int | None, seed: int) -> PromptSet:
     kept: dict[str, Prompt] = {}
     asked: set[tuple[str, ...]] = set()
-    repeated = tested = 0
+    repeated = tested = silent = 0
     for prompt in prompts:
+        if not prompt.messages:
+            silent += 1
+            continue
         request = _normal(next(it["content"] for it in reversed(prompt.messages) if it["role"] == "user"))
         tested += request in _evaluation_requests()
         if request in _evaluation_requests():
@@ -99,6 +102,8 @@ def _chosen(spec: str, prompts: Iterable[Prompt], limit: int | None, seed: int) 
     notes = []
     if tested:
         notes.append(f"{spec}: {tested} prompts left out, which an embedded evaluation set asks, too")
+    if silent:
+        notes.append(f"{spec}: {silent} conversations left out, whose answer is empty")
     if repeated:
         notes.append(f"{spec}: {repeated} prompts left out, which repeat earlier ones")
     if not kept:
@@ -154,22 +159,22 @@ def _asked(row: Mapping[str, Any]) -> list[Message]:
     messages = _messages(row)
     while messages and messages[-1]["role"] != "user":
         messages.pop()
-    if not messages:
+    if not messages or not messages[-1]["content"].strip():
         raise RowError("asks nothing")
     return messages
 
 
 def _answered(row: Mapping[str, Any]) -> list[Message]:
-    """The conversation of a row up to its last answer."""
+    """The conversation of a row up to its last answer, or nothing of one whose answer is empty."""
     messages = _messages(row)
-    answer = next((row[key] for key in ("response", "output", "completion", "answer") if row.get(key)), None)
+    answer = next((row[key] for key in ("response", "output", "completion", "answer") if key in row), None)
     if messages[-1]["role"] == "user" and isinstance(answer, str):
         messages.append({"role": "assistant", "content": answer})
     while messages and messages[-1]["role"] != "assistant":
         messages.pop()
-    if len(messages) < 2:
+    if not any(it["role"] == "user" for it in messages):
         raise RowError("holds no answer: messages that end with the assistant, or response, output, completion, answer")
-    return messages
+    return messages if messages[-1]["content"].strip() else []
 
 
 def _messages(row: Mapping[str, Any]) -> list[Message]:

@@ -95,12 +95,14 @@ class Fit:
 class Sft(Fit):
     """Supervised fine-tuning on revisions and helpful conversations.
 
-    `helpful` is a file of conversations, or the embedded ones answered by the base model; `helpful_ratio` how many of
-    them go in for every revision.
+    `helpful` is a file of conversations, or the embedded requests answered by the base model with at most
+    `helpful_max_new_tokens`; `helpful_ratio` how many of them go in for every revision.
     """
 
     helpful: str = EMBEDDED
     helpful_ratio: float = 1.0
+    helpful_max_new_tokens: int = 256
+    helpful_temperature: float = 0.7
     packing: bool = False
 
 
@@ -197,14 +199,21 @@ def read_recipe(name: str, changes: Mapping[str, Any] | None = None) -> Recipe:
     path = shipped.get(name) or user_path(name)
     if name not in shipped and not path.exists():
         raise BadInput(f"no recipe {name!r}: {suggestion(name, shipped, 'recipes')}, or pass a TOML file")
-    values = read_toml(path, "the recipe")
-    for dotted, value in (changes or {}).items():
+    return build_recipe(read_toml(path, "the recipe"), changes or {}, name)
+
+
+def build_recipe(values: Mapping[str, Any], changes: Mapping[str, Any], where: str) -> Recipe:
+    """A recipe from what `where` says, with changes; raises BadInput as `read_recipe` does. None is the default."""
+    changed = {key: dict(value) if isinstance(value, Mapping) else value for key, value in values.items()}
+    for dotted, value in changes.items():
         *section, key = dotted.split(".")
-        inside = values
+        inside: Any = changed
         for part in section:
             inside = inside.setdefault(part, {})
+            if not isinstance(inside, dict):
+                raise BadInput(f"{where}: {part} is a table of settings, not {inside!r}")
         inside[key] = value
-    recipe: Recipe = _build(Recipe, values, name, "")
+    recipe: Recipe = _build(Recipe, changed, where, "")
     return recipe
 
 
@@ -230,6 +239,8 @@ def _build(kind: type[Any], values: object, where: str, section: str) -> Any:
 
 def _checked(hint: Any, value: Any, called: str, limit: Limit | None) -> Any:
     if get_origin(hint) is UnionType:
+        if value is None:
+            return None
         hint = next(part for part in get_args(hint) if part is not type(None))
     if get_origin(hint) is tuple:
         if not isinstance(value, list | tuple):
@@ -258,10 +269,13 @@ _POSITIVE: Limit = (lambda value: value > 0, "above 0")
 _SHARE: Limit = (lambda value: 0 <= value <= 1, "between 0 and 1")
 LIMITS: Mapping[str, Limit] = {
     **dict.fromkeys(
-        ("limit", "rounds", "max_new_tokens", "max_steps", "batch_size", "accumulation", "max_length", "principles",
-         "lora_alpha", "save_steps", "probes"), _ONE,
+        ("limit", "rounds", "max_new_tokens", "helpful_max_new_tokens", "max_steps", "batch_size", "accumulation",
+         "max_length", "principles", "lora_alpha", "save_steps", "probes"), _ONE,
     ),
-    **dict.fromkeys(("temperature", "lora_rank", "helpful_ratio", "weight_decay", "every", "loss_weights"), _NONE),
+    **dict.fromkeys(
+        ("temperature", "helpful_temperature", "lora_rank", "helpful_ratio", "weight_decay", "every", "loss_weights"),
+        _NONE,
+    ),
     **dict.fromkeys(("learning_rate", "epochs", "beta"), _POSITIVE),
     **dict.fromkeys(("warmup_share", "plant_share", "lora_dropout"), _SHARE),
     "samples": (lambda value: value >= 2, "at least 2, since a pair needs two answers"),

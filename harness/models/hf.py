@@ -44,7 +44,7 @@ class HFModel:
         _require("torch", "transformers", "safetensors", "jinja2")
         if spec == NAME:
             _require("gguf")
-        self._template = _read_template(chat_template)
+        self._template = read_template(chat_template)
         self._checkpoint: Checkpoint = Checkpoint(embedded_checkpoint(say)) if spec == NAME else open_checkpoint(spec)
         self._fingerprint = self._checkpoint.fingerprint()
         self._batcher: Batcher | None = None
@@ -91,12 +91,12 @@ class HFModel:
         dtype = _dtype(torch, device)
         if device == "cpu":
             torch.set_num_threads(usable_cpus())
-        self._tokenizer = _load_tokenizer(self._checkpoint.tokenizer_folder, self._template)
+        self._tokenizer = load_tokenizer(self._checkpoint.tokenizer_folder, self._template)
         self._model = model = _load_weights(self._checkpoint, dtype).to(device).eval()
         try:
             differs = slot_error(model)
         except (ValueError, TypeError, RuntimeError) as error:
-            raise BadInput(f"the hf back end can not run {self._spec}: {_first_line(error)}") from None
+            raise BadInput(f"the hf back end can not run {self._spec}: {first_line(error)}") from None
         if differs > TOLERANCE[str(dtype).removeprefix("torch.")]:
             raise BadInput(
                 f"the hf back end can not run {self._spec}: its attention needs more than a mask and positions "
@@ -189,7 +189,7 @@ class HFModel:
             text = self._tokenizer.apply_chat_template(list(messages), add_generation_prompt=True, tokenize=False)
             prompt: list[int] = self._tokenizer.encode(text + said, add_special_tokens=False)
         except TemplateError as error:
-            return [], f"the chat template refuses this conversation: {_first_line(error)}"
+            return [], f"the chat template refuses this conversation: {first_line(error)}"
         except (TypeError, ValueError):
             return [], "the tokenizer can not read this prompt"
         if not prompt:
@@ -256,7 +256,7 @@ def _require(*libraries: str) -> None:
             raise BadInput(f"running a checkpoint needs {library}: pip install 'bench[hf]'")
 
 
-def _read_template(path: Path | str | None) -> str | None:
+def read_template(path: Path | str | None) -> str | None:
     if isinstance(path, str):
         return path
     try:
@@ -272,14 +272,14 @@ def _dtype(torch: Any, device: str) -> Any:
     return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
 
 
-def _load_tokenizer(folder: Path, template: str | None) -> Any:
+def load_tokenizer(folder: Path, template: str | None) -> Any:
     from jinja2 import TemplateError
     from transformers import AutoTokenizer
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BadInput(f"can not load the tokenizer of {folder}: {_first_line(error)}") from None
+        raise BadInput(f"can not load the tokenizer of {folder}: {first_line(error)}") from None
     if template:
         tokenizer.chat_template = template
     if not tokenizer.chat_template:
@@ -289,7 +289,7 @@ def _load_tokenizer(folder: Path, template: str | None) -> Any:
     try:
         tokenizer.apply_chat_template([{"role": "user", "content": "Hello"}], add_generation_prompt=True)
     except (TemplateError, ValueError, TypeError) as error:
-        raise BadInput(f"the chat template of {folder} does not render: {_first_line(error)}") from None
+        raise BadInput(f"the chat template of {folder} does not render: {first_line(error)}") from None
     return tokenizer
 
 
@@ -302,7 +302,7 @@ def _load_weights(checkpoint: Checkpoint, dtype: Any) -> Any:
             checkpoint.folder, dtype=dtype, use_safetensors=True, output_loading_info=True
         )
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
-        raise BadInput(f"can not load {checkpoint.folder}: {_first_line(error)}") from None
+        raise BadInput(f"can not load {checkpoint.folder}: {first_line(error)}") from None
     if missing := sorted(report["missing_keys"]):
         # transformers only warns, and answers with random weights.
         raise BadInput(f"{checkpoint.folder} lacks weights that its architecture needs: {', '.join(missing[:3])} …")
@@ -313,7 +313,7 @@ def _load_weights(checkpoint: Checkpoint, dtype: Any) -> Any:
         try:
             model = PeftModel.from_pretrained(model, checkpoint.adapter).merge_and_unload()
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-            raise BadInput(f"can not put the adapter {checkpoint.adapter} on its base: {_first_line(error)}") from None
+            raise BadInput(f"can not put the adapter {checkpoint.adapter} on its base: {first_line(error)}") from None
     return model
 
 
@@ -364,9 +364,9 @@ def _out_of_order(error: BaseException) -> str:
         return (
             "out of memory while generating: lower --max-new-tokens or use a machine with more; the run can be resumed"
         )
-    return f"the model failed while generating: {_first_line(error)}; the same command resumes the run"
+    return f"the model failed while generating: {first_line(error)}; the same command resumes the run"
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
     return lines[0][:300] if lines else type(error).__name__

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,6 +19,7 @@ from reports.figures.radar import LEAST, radar, ratings_by_category
 from reports.figures.saving import save
 from reports.figures.score_rows import Rows
 from reports.figures.style import PAGE
+from reports.figures.training_curves import Training, training_curves
 from reports.paper_table import Row, judge_of_all
 from tasks.errors import BadInput
 
@@ -30,16 +31,32 @@ if TYPE_CHECKING:
 class Drawn:
     """What figures are drawn from: the scores of each model, the baseline first, and the comparisons with it.
 
-    `names` says what a run directory is called here.
+    `names` says what a run directory is called here. `trainings` are what the models' monitors saw, by training.
     """
 
     models: Mapping[str, Rows]
     comparisons: Sequence[Comparison]
     names: Mapping[str, str]
+    trainings: Mapping[str, Training] = field(default_factory=dict)
 
 
-def figures_of(drawn: Drawn) -> Iterator[tuple[str, Figure]]:
-    """Each figure with its name; only those for which all runs have the figures, by a judge in common."""
+@dataclass(frozen=True)
+class Saved:
+    """A file of a figure."""
+
+    path: Path
+    caption: str
+
+
+def figures_of(drawn: Drawn) -> Iterator[tuple[str, str, Figure]]:
+    """Each figure with its name and caption; only those for which all runs have the figures, by a judge in common."""
+    for name, figure in _of_scores(drawn):
+        yield name, CAPTIONS[name], figure
+    for number, (training, seen) in enumerate(drawn.trainings.items(), start=1):
+        yield f"training_{number}", f"What the collapse monitor saw: {training}", training_curves(seen, width_in=PAGE)
+
+
+def _of_scores(drawn: Drawn) -> Iterator[tuple[str, Figure]]:
     models = drawn.models
     rows = [Row(name, name, scores) for name, scores in models.items()]
     judges = {task: judge_of_all(rows, task) for task in (*RATED_TASKS, "asr")}
@@ -79,9 +96,8 @@ def svg_figures(drawn: Drawn) -> list[tuple[str, str]]:
         BadInput: matplotlib is not installed.
     """
     with TemporaryDirectory() as folder:
-        write_figures(drawn, Path(folder), ("svg",))
-        files = {file.stem: file.read_text(encoding="utf-8") for file in Path(folder).iterdir()}
-    return [(caption, files[name]) for name, caption in CAPTIONS.items() if name in files]
+        saved = write_figures(drawn, Path(folder), lambda _: ("svg",))
+        return [(it.caption, it.path.read_text(encoding="utf-8")) for it in saved]
 
 
 def _categories(models: Mapping[str, Rows], task: str) -> set[str]:
@@ -91,14 +107,16 @@ def _categories(models: Mapping[str, Rows], task: str) -> set[str]:
     }  # fmt: skip
 
 
-def write_figures(drawn: Drawn, out: Path, formats: Sequence[str]) -> list[Path]:
-    """Draw and save everything that there is, in these formats; returns the files.
+def write_figures(drawn: Drawn, out: Path, formats: Callable[[str], Sequence[str]], made_from: str = "") -> list[Saved]:
+    """Draw and save everything that there is, each figure in the `formats` of its name; `made_from` is for metadata.
 
     Raises:
         BadInput: matplotlib is not installed.
     """
-    if not formats:
-        return []
     if find_spec("matplotlib") is None:
         raise BadInput("figures are drawn by matplotlib: pip install 'bench[report]', or name other formats (--format)")
-    return [file for name, figure in figures_of(drawn) for file in save(figure, out / name, formats)]
+    return [
+        Saved(path, caption)
+        for name, caption, figure in figures_of(drawn)
+        for path in save(figure, out / name, formats(name), caption, made_from)
+    ]
