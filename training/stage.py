@@ -86,7 +86,7 @@ def run_stage(
         **begun,
         "status": DONE,
         "counts": _plain(counts),
-        "files": {name: fingerprint(folder / name) for name in (*stage.outputs, *growing)},
+        "files": {name: fingerprint(folder / name) for name in (*stage.outputs, *growing) if (folder / name).exists()},
         "wall_s": round(time.time() - started, 1),
         "environment": environment(),
     }
