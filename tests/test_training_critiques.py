@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_model import FakeModel
 
 from harness.config import RunConfig
 from harness.models.opening import open_model
@@ -29,7 +30,7 @@ OURS = read_constitution("bench")
 CLOSER = " Have a great day! :)"
 
 
-class Fake:
+class Fake(FakeModel):
     """What it says follows from the seed and from all it was asked; every request is kept."""
 
     busy_s = 0.0
@@ -39,19 +40,6 @@ class Fake:
         self.name, self.failing = name, failing
         self.asked: list[list[Message]] = []
         self.wait_s = 0.0
-
-    def identity(self) -> dict[str, Any]:
-        return {"backend": "fake"}
-
-    def describe(self) -> dict[str, Any]:
-        return self.identity()
-
-    def load(self) -> None: ...
-
-    def usage(self) -> dict[str, Any]:
-        return {}
-
-    def close(self) -> None: ...
 
     async def complete(self, messages: Sequence[Message], settings: Settings) -> Completion:
         self.asked.append(list(messages))

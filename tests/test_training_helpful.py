@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_model import FakeModel
 
 from tasks.conversation import Completion, Message, Settings
 from tasks.errors import BadInput, RunStopped
@@ -21,7 +22,7 @@ CUT = "Rivers carry rain from the hills to the sea, and sh"
 SAID = "Rivers carry rain from the hills to the sea, and shape the land on their way."
 
 
-class Fake:
+class Fake(FakeModel):
     """Answers every prompt but those it is given an answer for with `SAID`; `fails` after so many."""
 
     name = "fake"
@@ -31,19 +32,6 @@ class Fake:
     def __init__(self, answers: dict[str, Completion] | None = None, fails: int | None = None) -> None:
         self.answers, self.fails = answers or {}, fails
         self.asked: list[tuple[str, int]] = []
-
-    def identity(self) -> dict[str, Any]:
-        return {"backend": "fake"}
-
-    def describe(self) -> dict[str, Any]:
-        return self.identity()
-
-    def load(self) -> None: ...
-
-    def usage(self) -> dict[str, Any]:
-        return {}
-
-    def close(self) -> None: ...
 
     async def complete(self, messages: Sequence[Message], settings: Settings) -> Completion:
         if self.fails is not None and len(self.asked) >= self.fails:

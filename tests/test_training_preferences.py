@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_model import FakeModel
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -42,7 +43,7 @@ def prompt_set(*ids: str) -> PromptSet:
     return PromptSet(prompts, "test", "0" * 64, ())
 
 
-class Fake:
+class Fake(FakeModel):
     """A model that answers from a table by prompt and call, and judges by `p` of what it is shown."""
 
     name = "fake"
@@ -58,19 +59,6 @@ class Fake:
         self.answers, self.prefers, self.pause_s = answers, prefers, pause_s
         self.settings: list[tuple[str, Settings]] = []
         self.judged = 0
-
-    def identity(self) -> dict[str, Any]:
-        return {"backend": "fake"}
-
-    def describe(self) -> dict[str, Any]:
-        return self.identity()
-
-    def load(self) -> None: ...
-
-    def usage(self) -> dict[str, Any]:
-        return {}
-
-    def close(self) -> None: ...
 
     async def complete(self, messages: Sequence[Message], settings: Settings) -> Completion:
         await asyncio.sleep(self.pause_s)

@@ -12,7 +12,6 @@ as turns of the same conversation.
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.models.model import Model
-from harness.records import RecordFile, write_atomically
+from harness.records import RecordFile
 from tasks.conversation import Completion, Message, Settings
 from tasks.errors import BadInput, RunStopped
 from training.constitution import Constitution, Pair
@@ -28,9 +27,8 @@ from training.hygiene import clean, shared_closers
 from training.prompts import Prompt, PromptSet
 from training.recipe import Critiques
 from training.replies import Tally, for_each, seed_of
-from training.stage import rows_of
+from training.rows import Row, append_row, rows_of, write_rows
 
-Row = dict[str, Any]
 EXAMPLES = 2
 """Examples before each critique, drawn like the pairs: more of them fill the context of a small model."""
 AGAIN = "could not be had"
@@ -165,10 +163,7 @@ def clean_revisions(settings: Critiques, seed: int, constitution: Constitution, 
             if beyond:
                 row |= {"kept": False, "reason": "shared_closer"}
     left_out = Counter(row["reason"] for row in rows if not row["kept"])
-    try:
-        write_atomically(data / "revisions.jsonl", ((json.dumps(row) + "\n").encode() for row in rows))
-    except OSError as error:
-        raise RunStopped(f"can not write to {data}: {error.strerror or error}; make room, run it again") from None
+    write_rows(data / "revisions.jsonl", rows)
     if len(rows) == left_out.total():
         told = ", ".join(f"{count} {reason}" for reason, count in left_out.most_common())
         raise BadInput(
@@ -202,16 +197,6 @@ def _revision(settings: Critiques, seed: int, examples: Sequence[str], row: Row)
         "id": row["id"], "messages": row["messages"], "initial": initial, "revision": said, "kept": reason is None,
         "reason": reason, "stripped": stripped, "shortened": shortened, "planted": planted,
     }  # fmt: skip
-
-
-def append_row(records: RecordFile, row: Row) -> None:
-    """Append and sync a row; raises RunStopped where the disk takes no more."""
-    try:
-        records.append((json.dumps(row) + "\n").encode())
-    except OSError as error:
-        raise RunStopped(
-            f"can not write {records.path}: {error.strerror or error}; make room, and the same command goes on"
-        ) from None
 
 
 def _round(pair: Pair, critique: Completion | None, revision: Completion) -> Row:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.errors import BadInput
-from training.stage import rows_of
+from training.rows import rows_of
 
 IGNORED = -100
 """The label of a token that is not trained, as PyTorch's cross entropy has it."""

@@ -35,7 +35,7 @@ from tasks.conversation import Answer, Message
 from tasks.errors import RunStopped
 from tasks.item import Item
 from training.constitution import Principle
-from training.stage import rows_of
+from training.rows import append_row, rows_of
 
 PREFIX = "The better answer is ("
 LETTERS = ("A)", "B)")
@@ -260,16 +260,6 @@ async def each(pairs: Iterable[Pair], work: Callable[[Pair], Awaitable[None]], w
                 group.create_task(worker())
     except BaseExceptionGroup as failures:
         raise first_cause(failures) from None
-
-
-def append_row(records: RecordFile, row: dict[str, Any]) -> None:
-    """Append and sync a row; raises RunStopped where the disk takes no more."""
-    try:
-        records.append((json.dumps(row, ensure_ascii=True) + "\n").encode())
-    except OSError as error:
-        raise RunStopped(
-            f"can not write {records.path}: {error.strerror or error}; make room, and the same command goes on"
-        ) from None
 
 
 def position_bias(rows: Iterable[dict[str, Any]]) -> dict[str, Any]:

@@ -13,26 +13,23 @@ stays in helpful.jsonl with its reason and is not trained on, and the next promp
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from harness.models.model import Model
-from harness.records import RecordFile, write_atomically
+from harness.records import RecordFile
 from tasks.conversation import Completion, Settings
 from tasks.errors import BadInput, RunStopped
-from training.feedback import append_row
 from training.hygiene import degenerate_reason
 from training.prompts import Prompt, helpful_prompts, read_conversations
 from training.recipe import EMBEDDED, Sft
 from training.replies import Request, replies, seed_of
+from training.rows import Row, append_row, rows_of, write_rows
 from training.sentences import whole_sentences
-from training.stage import rows_of
 
-Row = dict[str, Any]
 TRUNCATED, UNANSWERED = "truncated", "unanswered"
 
 
@@ -52,7 +49,7 @@ def make_helpful(settings: Sft, seed: int, model: Model, data: Path, say: Callab
         rows = [{"id": it.id, "messages": list(it.messages), "reason": None} for it in (read.prompts if read else ())]
         for note in read.notes if read else ():
             say(note)
-        _write(path, rows)
+        write_rows(path, rows)
         return {"helpful_conversations": len(rows)}
     if wanted:
         model.load()
@@ -153,16 +150,9 @@ def make_mix(settings: Sft, seed: int, data: Path, say: Callable[[str], None]) -
         )
     rows = revisions + [{"id": row["id"], "source": "helpful", "messages": row["messages"]} for row in helpful]
     random.Random(seed).shuffle(rows)
-    _write(data / "sft.jsonl", rows)
+    write_rows(data / "sft.jsonl", rows)
     return {"revisions": len(revisions), "helpful": len(helpful), "helpful_ratio": ratio}
 
 
 def _wanted(settings: Sft, revisions: int) -> int:
     return round(settings.helpful_ratio * revisions)
-
-
-def _write(path: Path, rows: Iterable[Row]) -> None:
-    try:
-        write_atomically(path, ((json.dumps(row) + "\n").encode() for row in rows))
-    except OSError as error:
-        raise RunStopped(f"can not write {path}: {error.strerror or error}; make room, run it again") from None

@@ -18,7 +18,8 @@ from tasks.errors import RunStopped
 from training.cai import DPO, SFT, Training
 from training.looks import TEXTS
 from training.recipe import sha256_of_settings
-from training.stage import read_record_of, rows_of
+from training.rows import rows_of
+from training.stage import read_record_of
 
 SCHEMA_VERSION = 1
 RECORDS = ("critiques", "revisions", "mix", "sft", "preferences", "dpo")

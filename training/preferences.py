@@ -27,20 +27,19 @@ from pathlib import Path
 from typing import Any
 
 from harness.models.model import Model
-from harness.records import RecordFile, write_atomically
+from harness.records import RecordFile
 from tasks.conversation import Completion, Message, Settings
 from tasks.errors import BadInput, RunStopped
 from training.constitution import Constitution
-from training.feedback import Pair, append_row, drawn_principles, judge_of, judge_pairs, mean_p, position_bias
+from training.feedback import Pair, drawn_principles, judge_of, judge_pairs, mean_p, position_bias
 from training.hygiene import degenerate_reason
 from training.pair_filters import Reason, reasons_of, refuse_if_empty, unfit
 from training.prompts import PromptSet
 from training.recipe import Preferences
 from training.replies import Request, replies, seed_of
+from training.rows import Row, append_row, rows_of, write_rows
 from training.sentences import whole_sentences
-from training.stage import rows_of
 
-Row = dict[str, Any]
 ALL_PAIRS = 4
 """Up to so many readable answers all pairs are judged."""
 MOST_PAIRS = 6
@@ -79,7 +78,7 @@ def make_preferences(
         rows, counts = asyncio.run(_judged(settings, seed, constitution, prompts, model, judge, data, say))
     if settings.form != "judged":
         rows += _revised(settings, data)
-    _write(data / "preferences.jsonl", rows)
+    write_rows(data / "preferences.jsonl", rows)
     kept = [row for row in rows if row["kept"]]
     counts |= {
         "pairs": len(rows),
@@ -316,10 +315,3 @@ def preference(
         "kept": reason is None,
         "reason": reason,
     }
-
-
-def _write(path: Path, rows: Sequence[Row]) -> None:
-    try:
-        write_atomically(path, ((json.dumps(row) + "\n").encode() for row in rows))
-    except OSError as error:
-        raise RunStopped(f"can not write {path}: {error.strerror or error}; make room, run it again") from None

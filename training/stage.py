@@ -14,7 +14,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -184,17 +184,3 @@ def _plain(value: Any) -> Any:
 
 def _short(difference: str) -> str:
     return difference if len(difference) <= 120 else difference[:117] + "…"
-
-
-def rows_of(path: Path) -> Iterator[dict[str, Any]]:
-    """The rows of a JSON-lines file of the training's own; raises BadInput with the line for one that is none."""
-    try:
-        with path.open("rb") as lines:
-            for number, line in enumerate(lines, start=1):
-                try:
-                    row = json.loads(line)
-                except (ValueError, RecursionError):
-                    raise BadInput(f"{path}:{number}: not JSON: something else changed this file") from None
-                yield row
-    except OSError as error:
-        raise BadInput(f"can not read {path}: {error.strerror}") from None
