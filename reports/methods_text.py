@@ -41,5 +41,10 @@ def listed(parts: Sequence[str]) -> str:
     return "; ".join([*parts[:-1], f"and {parts[-1]}"]) if len(parts) > 1 else "".join(parts)
 
 
+def in_words(parts: Sequence[str]) -> str:
+    """`a, b and c`"""
+    return " and ".join(filter(None, (", ".join(parts[:-1]), *parts[-1:])))
+
+
 def short_hash(text: object) -> str:
     return f"{str(text)[:SHORT]}"

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from reports.bibliography import bibtex
 from reports.latex_text import broken
 from reports.methods import Evidence, methods
-from reports.methods_text import Cite, Sentence, cited, listed
+from reports.methods_text import Cite, Sentence, cited, in_words
 from reports.table_formats import NEEDS, PACKAGES, VECTORS, comments, to_latex
 from reports.tables import Table
 from reports.tables_of_runs import comparison_table
@@ -82,13 +82,13 @@ def _section(section: Section, works: set[str]) -> str:
 def _introduction(section: Section, tables: Sequence[Table]) -> str:
     runs = list(section.evidence.runs)
     if len(runs) > 1 and section.evidence.found:
-        models = f"{listed(runs[1:])} with {runs[0]}, request by request"
+        models = f"{in_words(runs[1:])} with {runs[0]}, request by request"
         said = rf"We compare {broken(models)}."
     else:
-        said = rf"We evaluate {broken(listed(runs))}."
+        said = rf"We evaluate {broken(in_words(runs))}."
     shown = [rf"Table~\ref{{tab:{table.name}}}" for table in tables]
     shown += [rf"Figure~\ref{{fig:{name}}}" for name in FIGURES if name in section.figures]
-    results = ", ".join(shown[:-1]) + (" and " if len(shown) > 1 else "") + shown[-1]
+    results = in_words(shown)
     verb = "show" if len(shown) > 1 else "shows"
     return f"{said} {results} {verb} the results; all intervals are 95\\,\\% intervals."
 
