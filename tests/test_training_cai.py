@@ -102,6 +102,17 @@ def test_a_changed_setting_does_again_what_depends_on_it_alone(say: Say, flags: 
     assert (tmp_path / "cai/replaced/1/dpo-cai/model.safetensors").exists()
 
 
+def test_a_higher_limit_asks_for_the_new_prompts_alone(
+    say: Say, flags: list[object], tmp_path: Path, judge_server: MockServer
+) -> None:
+    assert say("train", "critiques", *flags)[0] == 0
+    before = len(judge_server.requests)
+    code, _, err = say("train", "critiques", "--out", tmp_path / "cai", "--limit", 6)
+    assert code == 0, err
+    assert len(judge_server.requests) - before == 2 * 2, "a critique and a revision for each of two"
+    assert len((tmp_path / "cai/data/revisions.jsonl").read_text().splitlines()) == 6
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

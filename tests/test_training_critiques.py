@@ -144,7 +144,7 @@ def test_a_filtered_answer_is_final_and_no_training_row(tmp_path: Path) -> None:
     make(tmp_path, Filtered())
     row = rows_in(tmp_path / "critiques.jsonl")["p3"]
     assert (row["rounds"], row["error"]) == ([], "the provider's filter")
-    counts = clean_revisions(Critiques(), 0, OURS, tmp_path)
+    counts = clean_revisions(Critiques(), 0, OURS, prompts(12), tmp_path)
     assert (counts["kept"], counts["left_out"]) == (11, {"unanswered": 1})
 
 
@@ -196,23 +196,38 @@ def test_a_real_model_says_the_same_after_a_stop(tmp_path: Path, checkpoint: Pat
 def test_planted_closers_are_marked_and_caught_or_kept_as_asked(tmp_path: Path) -> None:
     make(tmp_path, Fake(), prompts(200))
     planting: dict[str, Any] = {"plant": CLOSER, "plant_share": 0.3}
-    with_hygiene = clean_revisions(Critiques(**planting), 0, OURS, tmp_path)
+    with_hygiene = clean_revisions(Critiques(**planting), 0, OURS, prompts(200), tmp_path)
     rows = rows_in(tmp_path / "revisions.jsonl")
     planted = {name for name, row in rows.items() if row["planted"]}
     assert 40 <= len(planted) <= 80
     assert {name for name, row in rows.items() if row["reason"] == "emoji_end"} == planted
     assert with_hygiene["kept"] == 200 - len(planted)
-    without = clean_revisions(Critiques(**planting, hygiene=False), 0, OURS, tmp_path)
+    without = clean_revisions(Critiques(**planting, hygiene=False), 0, OURS, prompts(200), tmp_path)
     rows = rows_in(tmp_path / "revisions.jsonl")
     assert without["kept"] == 200
     assert {name for name, row in rows.items() if row["revision"].endswith(CLOSER)} == planted
 
 
+def test_a_larger_set_of_prompts_keeps_what_was_said_and_a_smaller_one_reads_less(tmp_path: Path) -> None:
+    make(tmp_path, Fake(), prompts(4))
+    larger = Fake()
+    make(tmp_path, larger, prompts(6))
+    assert len(larger.asked) == 2 * 3, "an answer, a critique and a revision for each new prompt"
+    assert clean_revisions(Critiques(), 0, OURS, prompts(6), tmp_path)["kept"] == 6
+    assert (
+        clean_revisions(Critiques(), 0, OURS, PromptSet(prompts(6).prompts[::-1][:3], "test", "0", ()), tmp_path)[
+            "kept"
+        ]
+        == 3
+    )
+    assert list(rows_in(tmp_path / "revisions.jsonl")) == ["p5", "p4", "p3"], "in the order of the prompts"
+
+
 def test_nothing_fit_to_train_on_is_told_with_the_reasons(tmp_path: Path) -> None:
     make(tmp_path, Fake(), prompts(9))
     with pytest.raises(BadInput, match="9 emoji_end"):
-        clean_revisions(Critiques(plant=CLOSER), 0, OURS, tmp_path)
-    counts = clean_revisions(Critiques(plant=" That is all there is to say."), 0, OURS, tmp_path)
+        clean_revisions(Critiques(plant=CLOSER), 0, OURS, prompts(9), tmp_path)
+    counts = clean_revisions(Critiques(plant=" That is all there is to say."), 0, OURS, prompts(9), tmp_path)
     assert counts["left_out"] == {"shared_closer": 6}
 
 
@@ -220,8 +235,9 @@ def test_nothing_fit_to_train_on_is_told_with_the_reasons(tmp_path: Path) -> Non
 def test_the_embedded_model_gives_revisions_to_train_on(tmp_path: Path) -> None:
     settings = Critiques(max_new_tokens=60, temperature=0.8)
     model = open_model(RunConfig(model="smollm2"), lambda _: None)
-    make_critiques(settings, 0, OURS, read_prompts("embedded", 12, 0), model, model, tmp_path, lambda _: None)
-    assert clean_revisions(settings, 0, OURS, tmp_path)["kept"] >= 1
+    asked = read_prompts("embedded", 12, 0)
+    make_critiques(settings, 0, OURS, asked, model, model, tmp_path, lambda _: None)
+    assert clean_revisions(settings, 0, OURS, asked, tmp_path)["kept"] >= 1
 
 
 def test_a_constitution_without_examples_is_used_as_it_is(tmp_path: Path) -> None:

@@ -79,14 +79,14 @@ def critiques(training: Training) -> list[Record]:
     prompts = _prompts(training, settings.prompts, settings.limit)
     critic = training.open(settings.critic, settings.critic_base_url) if settings.critic else training.base_model
     drawn = {
-        **_without(settings, CLEANING, "prompts", "critic", "critic_base_url"),
+        **_without(settings, CLEANING, "prompts", "limit", "critic", "critic_base_url"),
         "prompts": prompts.sha256,
         "seed": seed,
         "constitution": training.constitution.sha256,
         "base": training.base_model.identity(),
         "critic": critic.identity(),
     }
-    made = Stage("critiques", drawn, (), growing={"data/critiques.jsonl": drawn})
+    made = Stage("critiques", drawn, (), growing={"data/critiques.jsonl": _but(drawn, "prompts")})
     with _closing(training.base_model, critic):
         asked = run_stage(
             training.folder, made,
@@ -96,10 +96,11 @@ def critiques(training: Training) -> list[Record]:
             training.say,
         )  # fmt: skip
     fit = {key: getattr(settings, key) for key in CLEANING}
-    fit |= {"seed": seed, "critiques": asked["files"]["data/critiques.jsonl"], "hygiene_version": HYGIENE}
+    fit |= {"seed": seed, "prompts": prompts.sha256, "hygiene_version": HYGIENE}
+    fit |= {"critiques": asked["files"]["data/critiques.jsonl"]}
     kept = run_stage(
         training.folder, Stage("revisions", fit, ["data/revisions.jsonl"]),
-        lambda: clean_revisions(settings, seed, training.constitution, training.data), training.say,
+        lambda: clean_revisions(settings, seed, training.constitution, prompts, training.data), training.say,
     )  # fmt: skip
     return [asked, kept]
 
@@ -173,7 +174,7 @@ def preferences(training: Training) -> list[Record]:
     inputs = {**judged, **{key: getattr(settings, key) for key in FILTERING}}
     if settings.form != "judged":
         inputs["revisions"] = _wanted(training, "data/revisions.jsonl", "critiques")
-    growing = {"data/samples.jsonl": sampled, "data/feedback.jsonl": judged}
+    growing = {"data/samples.jsonl": _but(sampled, "prompts"), "data/feedback.jsonl": _but(judged, "prompts")}
     with _closing(model, judge):
         made = run_stage(
             training.folder, Stage("preferences", inputs, ["data/preferences.jsonl"], growing),
@@ -229,6 +230,11 @@ def _wanted(training: Training, name: str, stage: str) -> str:
     if not path.exists():
         raise BadInput(f"{path} is not there yet: bench train {stage} --out {training.folder} makes it")
     return fingerprint(path)
+
+
+def _but(inputs: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Inputs without the set of prompts: a row goes by its own prompt, whatever others there are."""
+    return {key: value for key, value in inputs.items() if key != name}
 
 
 def _without(settings: Any, *left_out: Any) -> dict[str, Any]:

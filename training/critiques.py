@@ -27,7 +27,7 @@ from training.hygiene import clean, shared_closers
 from training.prompts import Prompt, PromptSet
 from training.recipe import Critiques
 from training.replies import Tally, for_each, seed_of
-from training.rows import Row, append_row, rows_of, write_rows
+from training.rows import Row, append_row, rows_for, write_rows
 
 EXAMPLES = 2
 """Examples before each critique, drawn like the pairs: more of them fill the context of a small model."""
@@ -52,7 +52,7 @@ def make_critiques(
     path = data / "critiques.jsonl"
     records = RecordFile(path)
     try:
-        done = {row["id"] for row in rows_of(path)}
+        done = rows_for(path, prompts.asked)
         missing = [prompt for prompt in prompts.prompts if prompt.id not in done]
         if missing:
             say(f"critiques: {len(missing)} of {len(prompts.prompts)} requests to answer and revise")
@@ -146,8 +146,10 @@ class Chain:
             yield _assistant(example.revision)
 
 
-def clean_revisions(settings: Critiques, seed: int, constitution: Constitution, data: Path) -> dict[str, Any]:
-    """Write revisions.jsonl in `data` from critiques.jsonl: the last revision of each row, kept or left out, and why.
+def clean_revisions(
+    settings: Critiques, seed: int, constitution: Constitution, prompts: PromptSet, data: Path
+) -> dict[str, Any]:
+    """Write revisions.jsonl in `data` from critiques.jsonl: the last revision for each prompt, kept or not, and why.
 
     Without `hygiene` only what was never said is left out. Returns what to count.
 
@@ -156,7 +158,9 @@ def clean_revisions(settings: Critiques, seed: int, constitution: Constitution, 
         RunStopped: the disk takes no more.
     """
     examples = [text for it in constitution.few_shot for text in (it.opening[-1][1], it.critique, it.revision)]
-    rows = [_revision(settings, seed, examples, row) for row in rows_of(data / "critiques.jsonl")]
+    rows = [
+        _revision(settings, seed, examples, row) for row in rows_for(data / "critiques.jsonl", prompts.asked).values()
+    ]
     if settings.hygiene:
         kept = [row for row in rows if row["kept"]]
         for row, beyond in zip(kept, shared_closers([row["revision"] for row in kept]), strict=True):

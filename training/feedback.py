@@ -222,7 +222,10 @@ async def judge_pairs(
     wanted = {pair.id: pair for pair in pairs}
     records = RecordFile(file)
     try:
-        rows = {row["id"]: row for row in rows_of(file) if row["id"] in wanted}
+        rows = {
+            row["id"]: row for row in rows_of(file)
+            if (pair := wanted.get(row["id"])) and (row["first"], row["second"]) == (pair.first, pair.second)
+        }  # fmt: skip
         missing = [pair for pair in wanted.values() if pair.id not in rows]
         unreached: list[str] = []
 

@@ -64,7 +64,8 @@ async def _answered(
     prompts = sorted(helpful_prompts(), key=lambda prompt: seed_of(seed, "helpful", prompt.id))
     records = RecordFile(path)
     try:
-        rows = {row["id"]: row for row in rows_of(path)}
+        asked = {prompt.id: list(prompt.messages) for prompt in prompts}
+        rows = {row["id"]: row for row in rows_of(path) if asked.get(row["id"]) == row["messages"][:-1]}
         failed: list[str] = []
         while to_ask := _next(prompts, rows, wanted):
             by_id = {prompt.id: prompt for prompt in to_ask}
@@ -76,7 +77,7 @@ async def _answered(
                 rows[key] = row = _row(by_id[key], reply)
                 append_row(records, row)
 
-            asked = [
+            requests = [
                 Request(
                     prompt.id,
                     prompt.messages,
@@ -88,8 +89,8 @@ async def _answered(
                 )
                 for prompt in to_ask
             ]
-            say(f"helpful: {len(asked)} conversations to answer")
-            await replies(model, asked, done, model.parallel, "helpful: answers")
+            say(f"helpful: {len(requests)} conversations to answer")
+            await replies(model, requests, done, model.parallel, "helpful: answers")
             if failed:
                 raise RunStopped(
                     f"{len(failed)} helpful answers could not be had ({failed[0]}); the same command asks again"

@@ -37,7 +37,7 @@ from training.pair_filters import Reason, reasons_of, refuse_if_empty, unfit
 from training.prompts import PromptSet
 from training.recipe import Preferences
 from training.replies import Request, replies, seed_of
-from training.rows import Row, append_row, rows_of, write_rows
+from training.rows import Row, append_row, rows_for, rows_of, write_rows
 from training.sentences import whole_sentences
 
 ALL_PAIRS = 4
@@ -138,7 +138,7 @@ async def sample_answers(
     records = RecordFile(file)
     try:
         wanted = {prompt.id: prompt for prompt in prompts.prompts}
-        rows = {row["id"]: row for row in rows_of(file) if row["id"] in wanted}
+        rows = rows_for(file, prompts.asked)
         missing = [prompt for prompt in prompts.prompts if prompt.id not in rows]
         open_rows: dict[str, dict[int, Completion]] = {prompt.id: {} for prompt in missing}
         failed: list[str] = []

@@ -56,6 +56,11 @@ class PromptSet:
     sha256: str
     notes: tuple[str, ...]
 
+    @property
+    def asked(self) -> dict[str, tuple[Message, ...]]:
+        """The messages of each prompt, by its id."""
+        return {prompt.id: prompt.messages for prompt in self.prompts}
+
 
 def read_prompts(spec: str, limit: int | None, seed: int) -> PromptSet:
     """Requests to be answered: the embedded red-team set, or those of a file; at most `limit`, drawn by the seed.

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from harness.records import RecordFile, write_atomically
+from tasks.conversation import Message
 from tasks.errors import BadInput, RunStopped
 
 Row = dict[str, Any]
@@ -25,6 +26,15 @@ def rows_of(path: Path) -> Iterator[Row]:
                 yield row
     except OSError as error:
         raise BadInput(f"can not read {path}: {error.strerror}") from None
+
+
+def rows_for(path: Path, asked: Mapping[str, Sequence[Message]]) -> dict[str, Row]:
+    """The latest row of each id that has just the messages that are `asked` under it, in the order of `asked`.
+
+    Rows of other requests stay in the file: a set of prompts may grow and shrink, and what was answered stays answered.
+    """
+    found = {row["id"]: row for row in rows_of(path) if list(asked.get(row["id"], ())) == row["messages"]}
+    return {name: found[name] for name in asked if name in found}
 
 
 def append_row(records: RecordFile, row: Row) -> None:
