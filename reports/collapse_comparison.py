@@ -80,7 +80,7 @@ def collapse_against(texts: Texts, differences: Differences) -> verdict.ModelVer
         verdict.judge_quality(_figure(quality)) if quality else None,
         verdict.judge_endings(_figure(endings)) if endings else None,
     ]
-    return verdict.judge_model(findings)
+    return verdict.judge_model(findings, "the runs hold nothing of it")
 
 
 def _quality(differences: Differences) -> Difference | None:

@@ -288,7 +288,9 @@ def _chosen(rows: Sequence[Comparison], choice: Choice) -> list[Comparison]:
         raise BadInput(f"no judge {choice.judge!r} graded both runs: {suggestion(choice.judge, known, 'judges')}")
     names = {name: row for row in rows for name in (row.metric, f"{row.task}.{row.metric}")}
     if unknown := [name for name in choice.metrics if name not in names]:
-        raise BadInput(f"no metric {unknown[0]!r} in both runs: {suggestion(unknown[0], names, 'metrics')}")
+        # Either form is understood; offered is the one that was tried.
+        like = sorted({name for name in names if ("." in name) == ("." in unknown[0])})
+        raise BadInput(f"no metric {unknown[0]!r} in both runs: {suggestion(unknown[0], like, 'metrics')}")
     wanted = set(choice.metrics) or set(names)
     return [
         row for row in rows

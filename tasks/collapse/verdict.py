@@ -47,26 +47,27 @@ class Finding:
 
 @dataclass(frozen=True)
 class ModelVerdict:
-    """The gravest word of all kinds that could be judged; `unknown` names those that could not."""
+    """The gravest word of all kinds that could be judged; `unknown` names those that could not, `lacking` says why."""
 
     word: Word
     findings: tuple[Finding, ...]
     unknown: tuple[Kind, ...]
+    lacking: str = "no baseline"
 
     def explain(self) -> str:
         """The verdict in a line."""
         parts = [f"{it.kind} {it.word}: {it.reason}" for it in self.findings]
-        parts += [f"{', '.join(self.unknown)} not judged (no baseline)"] if self.unknown else []
+        parts += [f"{', '.join(self.unknown)} not judged ({self.lacking})"] if self.unknown else []
         return "; ".join(parts)
 
 
-def judge_model(findings: Sequence[Finding | None]) -> ModelVerdict:
-    """One verdict from the findings of each kind, None for a kind that could not be looked at."""
+def judge_model(findings: Sequence[Finding | None], lacking: str = "no baseline") -> ModelVerdict:
+    """One verdict from the findings of each kind, None for a kind that could not be looked at for want of `lacking`."""
     found = tuple(it for it in findings if it is not None)
     kinds = {it.kind for it in found}
     words = {it.word for it in found}
     gravest: Word = next((word for word in _GRAVITY if word in words), "inconclusive")
-    return ModelVerdict(gravest, found, tuple(kind for kind in _BY_COMPARISON if kind not in kinds))
+    return ModelVerdict(gravest, found, tuple(kind for kind in _BY_COMPARISON if kind not in kinds), lacking)
 
 
 def judge_loops(
