@@ -170,6 +170,16 @@ def compare(baseline: StoredRun, candidates: Sequence[StoredRun], choice: Choice
         collapse = collapse_against(texts, differences) if texts else None
         found.append(Candidate(both, _transitions(both, differences, choice), collapse))
     chosen = _adjusted(_chosen(rows, choice), choice)
+    if choice.metrics:  # who asks for one figure is told of that one
+        told = {row.task for row in chosen}
+        found = [
+            replace(
+                it,
+                transitions=it.transitions if "asr" in told else {},
+                collapse=it.collapse if "collapse" in told else None,
+            )
+            for it in found
+        ]
     return Comparisons(baseline, chosen, found, refused, choice.correction, bool(choice.metrics))
 
 

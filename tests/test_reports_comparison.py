@@ -80,6 +80,13 @@ def test_p_is_corrected_within_the_primary_family_and_the_rest_by_itself(say: Sa
     assert compared(say, *paper, "--correction", "bh")["correction"] == "bh"
 
 
+def test_who_asks_for_one_figure_is_told_of_that_one(say: Say, paper: tuple[Path, Path]) -> None:
+    whole, alone = (say("compare", *paper, *flags)[1] for flags in ((), ("--metrics", "collapse.degenerate")))
+    assert "what became of" in whole
+    assert "what became of" not in alone
+    assert "collapse against the baseline" in alone
+
+
 def test_a_category_is_described_and_not_tested(say: Say, paper: tuple[Path, Path]) -> None:
     found = compared(say, *paper)
     groups = [it for it in found["comparisons"] if it["group"] != "all"]
