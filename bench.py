@@ -255,11 +255,20 @@ def _data(arguments: argparse.Namespace) -> int:
 
 
 def _export(arguments: argparse.Namespace) -> int:
-    from harness.fastchat import export_fastchat
+    from harness.fastchat import Export, export_fastchat
+    from harness.parquet import ParquetExport, export_parquet
     from harness.printing import print_line, say
+    from tasks.errors import BadInput
     from tasks.paths import user_path
 
-    export = export_fastchat(user_path(arguments.run), user_path(arguments.out), arguments.task)
+    run, out = user_path(arguments.run), user_path(arguments.out)
+    export: Export | ParquetExport
+    if arguments.format == "parquet":
+        if arguments.task:
+            raise BadInput("--task is for --format fastchat: Parquet files hold all tasks of a run")
+        export = export_parquet(run, out)
+    else:
+        export = export_fastchat(run, out, arguments.task)
     for note in export.notes():
         say(f"bench: {note}")
     if arguments.json:

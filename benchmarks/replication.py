@@ -58,6 +58,7 @@ def collapse() -> None:
         if not copy.exists():
             shutil.copy(WORK / "cai/data/critiques.jsonl", copy)
         planted = ["--set", f'critiques.plant="{CLOSER}"', "--set", f"critiques.plant_share={PLANTED_SHARE}"]
+        planted += ["--set", "sft.epochs=1"]  # enough to learn a closer
         for stage in ("critiques", "sft"):
             bench("train", stage, "--recipe", "replicate", "--out", name, *planted, *flags)
     runs = evaluate([("with-hygiene", "clean/sft-cai"), ("without-hygiene", "dirty/sft-cai")])

@@ -169,9 +169,10 @@ def set_figures(answers: pd.DataFrame) -> Iterator[SetFigure]:
     """
     said = answers[answers.degenerate.notna()]
     texts, left_out = _compared(said[said["sample"] == 0])
-    drawn = collapse.equal_budget(texts.head_of_text)
+    long_enough = texts.words.to_numpy(dtype=float) >= BUDGET_WORDS
+    drawn = collapse.equal_budget(texts.head_of_text[long_enough])
     docs = [collapse.words(text) for text in drawn]
-    short = int((texts.words.to_numpy(dtype=float) < BUDGET_WORDS).sum())
+    short = int((~long_enough).sum())
     left_out |= {f"under {BUDGET_WORDS} words": short} if short else {}
     beyond = len(texts) - short - len(drawn)
     left_out |= {f"beyond {BUDGET_TEXTS} × {BUDGET_WORDS} words": beyond} if beyond else {}

@@ -25,8 +25,13 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     command.set_defaults(command="run")
     add = command.add_argument
-    add("--model", metavar="M", help="checkpoint or adapter folder, hub id, openai:NAME, answers:FILE, or smollm2")
-    add("--backend", metavar="B", help="what runs the model: hf (default)")
+    add(
+        "--model",
+        metavar="M",
+        help="checkpoint or adapter folder, hub id, openai:NAME, answers:FILE, lm-eval:TYPE,key=value,…, or smollm2",
+    )
+    add("--backend", metavar="B", help="what runs a checkpoint: hf, or vllm (default where it and a GPU are there)")
+    add("--model-args", metavar="K=V,…", help="of the vllm engine: tensor_parallel_size=2,max_model_len=4096,…")
     add("--tasks", metavar="A,B", help="mini_mt, asr, over_refusal, collapse (default: these four), mt_bench")
     add(
         "--data",
@@ -53,11 +58,19 @@ def parser() -> argparse.ArgumentParser:
     add("--max-new-tokens", metavar="N", type=int, help="cap on every answer, instead of the task's own")
     add("--seed", metavar="S", type=int, help="of sampled answers (default 0)")
     add("--chat-template", metavar="FILE", help="Jinja template for a checkpoint that has none")
-    add("--executor", metavar="E", help="local (default)")
     add("--include", metavar="DIR", action="append", help=argparse.SUPPRESS)
     add("--out", metavar="DIR", help="the run directory (default: runs/MODEL-HASH)")
     add("--config", metavar="FILE", help="TOML with these same keys; flags win")
     add("--quiet", action="store_true", help="no progress and no table")
+    add = command.add_argument_group("many machines").add_argument
+    add(
+        "--executor",
+        metavar="E",
+        help="local (default), or ray: workers of a Ray cluster generate, this process writes",
+    )
+    add("--workers", metavar="N", type=int, help="with ray: processes that each hold the model (default: one a GPU)")
+    add("--worker-resources", metavar="K=V,…", help="with ray: what each is given, cpus=…,gpus=…")
+    add("--ray-address", metavar="A", help="with ray: of the cluster (default: RAY_ADDRESS, else one on this machine)")
     _add_judge_flags(command)
 
     command = commands.add_parser(
@@ -186,9 +199,12 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     command.set_defaults(command="export")
     command.add_argument("run", metavar="RUN")
-    command.add_argument("--format", choices=["fastchat"], default="fastchat", help="fastchat (default)")
-    command.add_argument("--out", metavar="DIR", required=True, help="where model_answer/ and model_judgment/ go")
-    command.add_argument("--task", metavar="T", help="the task with ratings, where the run has several")
+    command.add_argument(
+        "--format", choices=["fastchat", "parquet"], default="fastchat",
+        help="fastchat (default): a task's answers and ratings; parquet: all items, answers and judgments, as tables",
+    )  # fmt: skip
+    command.add_argument("--out", metavar="DIR", required=True, help="where the files go")
+    command.add_argument("--task", metavar="T", help="with fastchat: the task with ratings, where the run has several")
 
     command = commands.add_parser(
         "calibrate", parents=[common], help="how far a judge can be trusted, against human labels",

@@ -49,6 +49,7 @@ class RunConfig(JudgeConfig):
 
     model: str
     backend: str | None = None
+    model_args: Mapping[str, str] = field(default_factory=dict)
     tasks: tuple[str, ...] = ()
     data: tuple[str, ...] = ()
     columns: Mapping[str, str] = field(default_factory=dict)
@@ -62,16 +63,23 @@ class RunConfig(JudgeConfig):
     probe: bool = False
     include: tuple[str, ...] = ()
     executor: str = "local"
+    workers: int | None = None
+    worker_resources: Mapping[str, float] = field(default_factory=dict)
+    ray_address: str | None = None
     out: str | None = None
 
 
 JUDGE_FLAGS = tuple(field.name for field in fields(JudgeConfig))
 SWITCHES = ("cache", "probe")
-COUNTS = ("concurrency", "judge_repeats", "samples", "limit", "max_new_tokens")
+COUNTS = ("concurrency", "judge_repeats", "samples", "limit", "max_new_tokens", "workers")
 LISTS = ("tasks", "data", "judge", "include", "attacks", "guard_prompt")
 WHOLE = ("data", "include", "judge", "guard_prompt")
 """Lists whose entries are paths, or may hold one: a comma does not part them."""
-CHOICES: Mapping[str, tuple[str, ...]] = {"protocol": PROTOCOLS, "judge_by": READ_BY, "harm_form": HARM_FORMS}
+EXECUTORS = ("local", "ray")
+RESOURCES = ("cpus", "gpus")
+CHOICES: Mapping[str, tuple[str, ...]] = {
+    "protocol": PROTOCOLS, "judge_by": READ_BY, "harm_form": HARM_FORMS, "executor": EXECUTORS,
+}  # fmt: skip
 
 
 def load_config(file: str | None, flags: Mapping[str, Any]) -> RunConfig:
@@ -122,6 +130,10 @@ def _checked(key: str, value: Any) -> Any:
         if not isinstance(value, str):
             raise BadInput(f"--columns takes names of columns, not {value!r}")
         return _columns(value)
+    if key == "model_args":
+        return _model_args(value)
+    if key == "worker_resources":
+        return _worker_resources(value)
     if key == "seed" or key in COUNTS:
         if isinstance(value, bool) or not isinstance(value, int) or (key in COUNTS and value < 1):
             raise BadInput(f"{flag} takes a whole number{' from 1' if key in COUNTS else ''}, not {value!r}")
@@ -147,3 +159,34 @@ def _columns(text: str) -> dict[str, str]:
     if len(pairs) != len(text.split(",")) or not all(key and column for key, column in pairs.items()):
         raise BadInput(f"--columns takes pairs such as prompt=question,response=answer, not {text!r}")
     return {key.strip(): column.strip() for key, column in pairs.items()}
+
+
+def _model_args(value: Any) -> dict[str, str]:
+    """`tensor_parallel_size=2,dtype=bfloat16`, or the same as a table of TOML, as a mapping of texts."""
+    if isinstance(value, dict):
+        pairs = {key: str(given).lower() if isinstance(given, bool) else str(given) for key, given in value.items()}
+    else:
+        parts = [part.strip().partition("=") for part in value.split(",")] if isinstance(value, str) else []
+        pairs = {key.strip().replace("-", "_"): given.strip() for key, equals, given in parts if equals}
+        if not parts or len(pairs) != len(parts):
+            pairs = {}
+    if not pairs or not all(key and given for key, given in pairs.items()):
+        raise BadInput(f"--model-args takes pairs such as tensor_parallel_size=2,dtype=bfloat16, not {value!r}")
+    return pairs
+
+
+def _worker_resources(value: Any) -> dict[str, float]:
+    """`cpus=4,gpus=1`, or the same as a table of TOML: what each worker is given."""
+    refusal = BadInput(f"--worker-resources takes {' and '.join(RESOURCES)}, as in cpus=4,gpus=1, not {value!r}")
+    if isinstance(value, str):
+        parts = [part.strip().partition("=") for part in value.split(",")]
+        value = {key.strip(): given for key, _, given in parts}
+    if not isinstance(value, dict) or not value or set(value) - set(RESOURCES):
+        raise refusal
+    try:
+        found = {key: float(given) for key, given in value.items()}
+    except (TypeError, ValueError):
+        raise refusal from None
+    if not all(0 <= given < math.inf for given in found.values()):
+        raise refusal
+    return found

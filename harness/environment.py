@@ -12,7 +12,10 @@ from typing import Any
 
 from harness.hardware import usable_cpus
 
-LIBRARIES = ("bench", "numpy", "pandas", "scipy", "torch", "transformers", "safetensors", "peft", "openai")
+LIBRARIES = (
+    "bench", "numpy", "pandas", "scipy", "torch", "transformers", "safetensors", "peft", "trl", "vllm", "ray",
+    "lm_eval", "openai",
+)  # fmt: skip
 
 
 def environment() -> dict[str, Any]:

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.records import read_records
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.records import parser, read_records
 from harness.store import ANSWER_FIELDS, ITEM_FIELDS, ITEMS, JUDGMENT_FIELDS, RECORDS
 from tasks.attacks import NONE
-from tasks.collapse.measures import WORTH_COMPILING, measure
+from tasks.collapse.measures import WORTH_COMPILING, Way, can_compile, measure
 from tasks.collapse.variety import BUDGET_WORDS
 from tasks.collapse.words import head
 
@@ -31,8 +35,25 @@ OBJECTS = {
     "sketch", "whole", "opener", "closer",
 }  # fmt: skip
 """Columns of texts, and of hashes, which a merge must not turn into floats."""
+NAMED = OBJECTS - {"head_of_text", "sketch", "whole", "opener", "closer"}
+"""Columns of texts of which many rows have the same."""
 Prompts = dict[tuple[str, str], Sequence[str]]
 """The turns of each task's items."""
+Begins = dict[tuple[str, str], int]
+"""Where in items.jsonl the record of each task's item begins."""
+LETTERS_AT_ONCE = 1 << 24
+"""Characters of answers after which a batch is full, however few they are."""
+Column = Sequence[Any] | NDArray[Any]
+Batch = Mapping[str, Column]
+"""Some rows of a table, a column each."""
+
+
+class Names(dict[str, str]):
+    """Each text that many rows have, once, as a table shows it."""
+
+    def __missing__(self, said: str) -> str:
+        self[said] = shown = legible(said)
+        return shown
 
 
 @dataclass(frozen=True)
@@ -49,21 +70,25 @@ class RunFrames:
 
 def read_frames(directory: Path) -> RunFrames:
     """Read a run's records."""
-    prompts: Prompts = {}
-    items = _frame(map(_counted, _noted(directory / ITEMS, prompts)), ITEM_COLUMNS)
+    begins: Begins = {}
+    names = Names()
+    asked = map(_counted, _noted(directory / ITEMS, begins))
+    items = _frame(_columns(asked, ITEM_COLUMNS), ITEM_COLUMNS, names)
     answers, judgments = (directory / name for name in RECORDS)
     grades = (record for _, record in read_records(judgments, JUDGMENT_FIELDS))
     return RunFrames(
         items=items,
-        answers=_newest(_frame(_measured(answers, prompts), ANSWER_COLUMNS), PLACE),
-        judgments=_newest(_frame(grades, JUDGMENT_COLUMNS), [*PLACE, "judge", "repeat"]),
+        answers=_newest(_frame(_measured(answers, directory / ITEMS, begins), ANSWER_COLUMNS, names), PLACE),
+        judgments=_newest(
+            _frame(_columns(grades, JUDGMENT_COLUMNS), JUDGMENT_COLUMNS, names), [*PLACE, "judge", "repeat"]
+        ),
     )
 
 
-def _noted(path: Path, prompts: Prompts) -> Iterator[dict[str, Any]]:
-    """The items, whose turns are noted in `prompts`."""
-    for _, record in read_records(path, ITEM_FIELDS):
-        prompts[record["task"], record["item"]] = record["turns"]
+def _noted(path: Path, begins: Begins) -> Iterator[dict[str, Any]]:
+    """The items; where the record of each begins is noted in `begins`."""
+    for offset, record in read_records(path, ITEM_FIELDS):
+        begins[record["task"], record["item"]] = offset
         yield record
 
 
@@ -86,48 +111,123 @@ def request_of(record: Mapping[str, Any]) -> tuple[str, str]:
     return (attack, request) if isinstance(attack, str) and isinstance(request, str) else (NONE, record["item"])
 
 
-def _measured(path: Path, prompts: Prompts) -> Iterator[dict[str, Any]]:
+def _columns(records: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> Iterator[Batch]:
+    """The fields of some records at a time, a list a column."""
+    every = iter(records)
+    while batch := list(islice(every, WORTH_COMPILING)):
+        yield {column: [record.get(column) for record in batch] for column in columns}
+
+
+def _prompts(items: Path, begins: Begins, answers: Iterable[Mapping[str, Any]]) -> Prompts:
+    """The turns of the items of some answers, read again: the prompts of a big run are as long as its answers."""
+    wanted = {place: begins[place] for answer in answers if (place := (answer["task"], answer["item"])) in begins}
+    if not wanted:
+        return {}
+    parsed, found = parser(), {}
+    with items.open("rb") as file:
+        for place, offset in sorted(wanted.items(), key=itemgetter(1)):
+            file.seek(offset)
+            found[place] = parsed(file.readline())["turns"]
+    return found
+
+
+def _measured(path: Path, items: Path, begins: Begins) -> Iterator[Batch]:
     """Answers with their collapse measures in place of their text; where nothing was said, nothing is measured.
 
     Of the text only its first words stay, for measures of the set. In batches: many are measured faster than one.
     """
-    records = (record for _, record in read_records(path, ANSWER_FIELDS))
-    while batch := list(islice(records, WORTH_COMPILING)):
-        said = [record for record in batch if record["finish"] not in ("error", "missing")]
-        asked = [prompt_of(prompts, *(record[key] for key in ("task", "item", "turn"))) for record in said]
-        found = measure([record["text"] for record in said], prompts=asked)
+    way: Way = "auto"
+    for batch in _batches(path):
+        said = [place for place, record in enumerate(batch) if record["finish"] not in ("error", "missing")]
+        texts = [batch[place]["text"] for place in said]
+        prompts = _prompts(items, begins, batch)
+        asked = [prompt_of(prompts, *(batch[place][key] for key in ("task", "item", "turn"))) for place in said]
+        found = measure(texts, way=way, prompts=asked)
+        # Once it is loaded, the compiled pass is worth it for the last few, too.
+        way = "compiled" if len(texts) >= WORTH_COMPILING and can_compile() else way
         columns = {
             "degenerate": found.degenerate, "loop": found.loop, "empty": found.empty,
             **{f"rep_{n}": found.rep[:, n - 1] for n in (1, 2, 3, 4)},
             "compression_ratio": found.compression_ratio, "word_entropy": found.entropy,
             "non_lexical": found.non_lexical, "prompt_copy": found.prompt_copy, "copied": found.copied,
             "words": found.words,
-            "whole": found.whole, "opener": found.opener, "closer": found.closer,
+            "whole": found.whole.tolist(), "opener": found.opener.tolist(), "closer": found.closer.tolist(),
+            "sketch": [sketch.tobytes() for sketch in found.sketch],
+            "head_of_text": [
+                (head(text, BUDGET_WORDS) if words >= BUDGET_WORDS else None) or (text or "").strip()
+                for text, words in zip(texts, found.words.tolist(), strict=True)
+            ],
         }  # fmt: skip
-        rows = zip(*(column.tolist() for column in columns.values()), strict=True)
-        for record, row, sketch in zip(said, rows, found.sketch, strict=True):
-            text = record.pop("text") or ""
-            record |= zip(columns, row, strict=True)
-            record |= {"sketch": sketch.tobytes(), "head_of_text": head(text, BUDGET_WORDS) or text.strip()}
-        yield from map(_with_token_stats, batch)
+        if len(said) < len(batch):
+            columns = {name: _spread(column, said, len(batch)) for name, column in columns.items()}
+        stats = [record.get("token_stats") or {} for record in batch]
+        yield {
+            **{name: [record[name] for record in batch] for name in (*PLACE, "finish", "error", "token_entropy")},
+            **{name: [known.get(name) for known in stats] for name in ("entropy_slope", "top_1_share")},
+            **columns,
+        }
 
 
-def _with_token_stats(record: dict[str, Any]) -> dict[str, Any]:
-    return record | (record.pop("token_stats", None) or {})
+def _batches(path: Path) -> Iterator[list[dict[str, Any]]]:
+    """Answers, so many at a time as are worth compiling for, and fewer where they are long."""
+    batch: list[dict[str, Any]] = []
+    letters = 0
+    for _, record in read_records(path, ANSWER_FIELDS):
+        batch.append(record)
+        letters += len(record["text"] or "")
+        if len(batch) >= WORTH_COMPILING or letters >= LETTERS_AT_ONCE:
+            yield batch
+            batch, letters = [], 0
+    if batch:
+        yield batch
 
 
-def _frame(records: Iterable[dict[str, Any]], columns: Sequence[str]) -> pd.DataFrame:
+def _spread(column: Column, places: Sequence[int], count: int) -> list[Any]:
+    """A column of `count` rows that has these values in these places, and None elsewhere."""
+    spread: list[Any] = [None] * count
+    for place, value in zip(places, column.tolist() if isinstance(column, np.ndarray) else column, strict=True):
+        spread[place] = value
+    return spread
+
+
+def _frame(batches: Iterable[Batch], columns: Sequence[str], names: Names) -> pd.DataFrame:
+    """One table of all batches. A text that many rows have is held once, in `names`."""
     import pandas as pd
 
-    held: dict[str, list[Any]] = {column: [] for column in columns}
-    for record in records:
-        for column in columns:
-            value = record.get(column)
-            # Lone surrogates, which models and files hold, are no text that pandas can group by.
-            held[column].append(value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value)
-    return pd.DataFrame({name: pd.Series(held[name], dtype=object if name in OBJECTS else None) for name in columns})
+    held: dict[str, list[pd.Series[Any]]] = {column: [] for column in columns}
+    for batch in batches:
+        for name in columns:
+            held[name].append(_series(name, batch[name], names))
+    # Column by column, so that no more than one is there twice.
+    return pd.DataFrame({name: _joined(name, held.pop(name)) for name in columns}, copy=False)
+
+
+def _series(name: str, column: Column, names: Names) -> pd.Series[Any]:
+    import pandas as pd
+
+    if name in NAMED:
+        column = [names[value] if isinstance(value, str) else value for value in column]
+    elif not isinstance(column, np.ndarray) and str in set(map(type, column)):
+        column = [legible(value) if isinstance(value, str) else value for value in column]
+    return pd.Series(column, dtype=object if name in OBJECTS else None)
+
+
+def legible(said: str) -> str:
+    """A text with its lone surrogates, which models and files hold, as escapes: pandas can group by it."""
+    return said if said.isascii() else said.encode("utf-8", "backslashreplace").decode()
+
+
+def _joined(name: str, parts: list[pd.Series[Any]]) -> pd.Series[Any]:
+    """The parts of a column as one, of the type that the whole has: a part without a value says nothing of it."""
+    import pandas as pd
+
+    kinds = {part.dtype for part in parts}
+    if len(kinds) == 1 and isinstance(kind := kinds.pop(), np.dtype):
+        return pd.Series(np.concatenate([part.to_numpy() for part in parts]), dtype=kind)
+    return pd.Series([value for part in parts for value in part.tolist()], dtype=object if name in OBJECTS else None)
 
 
 def _newest(frame: pd.DataFrame, key: list[str]) -> pd.DataFrame:
     """A failed answer or judgment is followed by another try under the same key."""
-    return frame.drop_duplicates(key, keep="last", ignore_index=True)
+    older = frame.duplicated(key, keep="last")
+    return frame[~older].reset_index(drop=True) if older.any() else frame

@@ -5,10 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from harness.frames import PLACE, RunFrames
-from harness.jury import commonest
 from judges.outcome import OUTCOMES
 from tasks.task import GRADED_TURNS, GradedTurns, Scoring
 
@@ -91,14 +93,17 @@ def _graded(wanted: pd.DataFrame, frames: RunFrames, judge: str, repeats: int) -
     counts once, and only if it was graded as often as was asked.
     """
     mine = frames.judgments[frames.judgments.judge == judge].sort_values("repeat")
+    if mine.score.isna().all():
+        # A judge that gives labels alone: pandas would look for the mean of each answer's None in Python.
+        mine = mine.assign(score=np.nan)
     by_answer = mine.groupby(PLACE, sort=False)
     grades = by_answer.agg(
         score=("score", "mean"),
-        label=("label", commonest),
         unjudged=("unjudged", "first"),
         error=("error", "first"),
         judged=("repeat", "size"),
     ).reset_index()
+    grades["label"] = _commonest(mine.label, by_answer.ngroup().to_numpy(), len(grades))
     answers = frames.answers[[*PLACE, "finish"]]
     graded = wanted.merge(answers, on=PLACE, how="left").merge(grades, on=PLACE, how="left")
     nothing = graded.score.isna() & graded.label.isna()
@@ -111,3 +116,17 @@ def _graded(wanted: pd.DataFrame, frames: RunFrames, judge: str, repeats: int) -
     graded.loc[graded.finish.isna(), "reason"] = "not answered"
     graded.loc[graded.reason.notna(), ["score", "label"]] = None
     return graded
+
+
+def _commonest(labels: pd.Series[Any], groups: NDArray[np.integer[Any]], count: int) -> pd.Series[Any]:
+    """The label of each of `count` groups that occurs most often, the earliest of equals; None where there is none.
+
+    `jury.commonest` of every group, without a series for each of a million.
+    """
+    import pandas as pd
+
+    known: list[list[Any]] = [[] for _ in range(count)]
+    there = labels.notna().to_numpy()
+    for group, label in zip(groups[there].tolist(), labels[there].tolist(), strict=True):
+        known[group].append(label)
+    return pd.Series([max(mine, key=mine.count) if mine else None for mine in known], dtype=object)

@@ -99,8 +99,6 @@ def _refuse_what_does_not_apply(config: RunConfig) -> None:
     """A flag that would change nothing is refused, never ignored."""
     if config.include:
         raise BadInput("--include is not in this version: leave it out")
-    if config.executor != "local":
-        raise BadInput(f"no executor {config.executor!r} in this version: leave --executor out")
     if config.base_url and not config.model.startswith(OPENAI):
         raise BadInput(f"--base-url has no effect on {config.model}: it goes with --model openai:NAME")
     refuse_idle_judge_flags(config)

@@ -18,8 +18,10 @@ import asyncio
 import contextlib
 import json
 import os
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal
 
@@ -118,11 +120,13 @@ class RunStore:
         return sum(file.dropped_bytes for file in self._files.values())
 
     def _load_keys(self) -> None:
+        # Millions of records have few tasks and judges, whose names are kept once. No record is made a dataclass.
+        place = itemgetter("item", "sample", "turn")
         for offset, record in read_records(self._path("answers"), ANSWER_FIELDS):
             if record["finish"] != "error":
-                self.answered[Answer(**record).key] = offset
+                self.answered[sys.intern(record["task"]), *place(record)] = offset
         for _, record in read_records(self._path("judgments"), JUDGMENT_FIELDS):
-            key = Judgment(**record).key
+            key = (sys.intern(record["task"]), *place(record), sys.intern(record["judge"]), record["repeat"])
             # An answer without a verdict may be graded again, and that may fail.
             (self.judged.add if record["error"] is None else self.judged.discard)(key)
             (self.unjudged.discard if record.get("unjudged") is None else self.unjudged.add)(key)
@@ -144,7 +148,7 @@ class RunStore:
 
     async def _add(self, kind: Kind, record: Answer | Judgment) -> None:
         # Lone surrogates, which a model can say, are written as escapes: ensure_ascii keeps every line valid UTF-8.
-        self._pending.append((kind, (json.dumps(asdict(record)) + "\n").encode()))
+        self._pending.append((kind, (json.dumps(vars(record)) + "\n").encode()))
         done = asyncio.get_running_loop().create_future()
         self._waiting.append(done)
         if self._flusher is None or self._flusher.done():

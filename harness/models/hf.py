@@ -88,7 +88,7 @@ class HFModel:
         transformers.utils.logging.set_verbosity_error()
         transformers.utils.logging.disable_progress_bar()
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        dtype = _dtype(torch, device)
+        dtype = dtype_of(torch, device)
         if device == "cpu":
             torch.set_num_threads(usable_cpus())
         self._tokenizer = load_tokenizer(self._checkpoint.tokenizer_folder, self._template)
@@ -102,7 +102,7 @@ class HFModel:
                 f"the hf back end can not run {self._spec}: its attention needs more than a mask and positions "
                 f"(logits differ by {differs:.2g} of their range)"
             )
-        stop_ids = _stop_ids(self._tokenizer, model)
+        stop_ids = stop_ids_of(self._tokenizer, model)
         rows, cache_tokens = batch_limits(model)
         self._embeddings = model.get_input_embeddings().num_embeddings
         self._context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
@@ -265,7 +265,7 @@ def read_template(path: Path | str | None) -> str | None:
         raise BadInput(f"can not read the chat template {path}: {error}") from None
 
 
-def _dtype(torch: Any, device: str) -> Any:
+def dtype_of(torch: Any, device: str) -> Any:
     """float32 on a CPU: without AVX-512 bfloat16 is a hundred times slower there. Half precision on a GPU."""
     if device == "cpu":
         return torch.float32
@@ -317,7 +317,7 @@ def _load_weights(checkpoint: Checkpoint, dtype: Any) -> Any:
     return model
 
 
-def _stop_ids(tokenizer: Any, model: Any) -> frozenset[int]:
+def stop_ids_of(tokenizer: Any, model: Any) -> frozenset[int]:
     """Every token that ends an answer: the tokenizer's, the generation config's and the chat template's end of turn."""
     ids = {tokenizer.eos_token_id}
     configured = getattr(model.generation_config, "eos_token_id", None)

@@ -45,7 +45,10 @@ Request = tuple[str, str]
 """Task and request."""
 NOT_WATCHED = frozenset((*SHARED, *OF_SAMPLES, "asr_coherent", "asr_any", VERDICT.partition(".")[2]))
 RATE = (0.0, 1.0)
-OF_THE_MODEL = frozenset({"model", "backend", "base_url", "chat_template", "concurrency", "out"})
+OF_THE_MODEL = frozenset({
+    "model", "backend", "model_args", "base_url", "chat_template", "concurrency", "executor", "workers",
+    "worker_resources", "ray_address", "out",
+})  # fmt: skip
 """Settings of the baseline's run that say how its model is reached, not what it is asked."""
 LOOKS = 50
 """How often a run is looked at, about: each look reads its records anew."""

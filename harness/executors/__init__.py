@@ -1,0 +1,1 @@
+"""Where models run, other than in this process."""
