@@ -7,6 +7,7 @@ that is broken and looks safer by its attack success rate.
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -88,7 +89,7 @@ def main() -> None:
             make(base, RUNS / "checkpoints" / name)
     for name, model in names.items():
         bench("run", "--model", model, "--max-new-tokens", str(TOKENS), "--out", name, "--quiet")
-    quoted = ROOT / "docs/quoted/constitution_or_collapse.yaml"
+    quoted = os.path.relpath(ROOT / "docs/quoted/constitution_or_collapse.yaml", RUNS)
     bench(
         "report", *names, "--out", EXAMPLE, "--title", "Three checkpoints of SmolLM2", "--quoted", quoted, "--paper",
         "--format", "latex,markdown,csv,pdf,png,html",

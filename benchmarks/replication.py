@@ -11,6 +11,7 @@ docs/replication, the runs and checkpoints in runs/replicate.
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
@@ -42,7 +43,7 @@ def cai() -> None:
     """The whole of Constitutional AI by the recipe "replicate"."""
     bench("train", "cai", "--recipe", "replicate", "--out", "cai")
     runs = evaluate([("base", "smollm2"), ("sft-cai", "cai/sft-cai"), ("dpo-cai", "cai/dpo-cai")])
-    quoted = ROOT / "docs/quoted/constitution_or_collapse.yaml"
+    quoted = os.path.relpath(ROOT / "docs/quoted/constitution_or_collapse.yaml", WORK)
     bench(
         "report", *runs, "--out", PAGES / "cai", "--title", "Constitutional AI on SmolLM2-135M", "--quoted", quoted,
         "--format", "markdown,csv,png,html",
