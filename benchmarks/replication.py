@@ -46,7 +46,7 @@ def cai() -> None:
     quoted = os.path.relpath(ROOT / "docs/quoted/constitution_or_collapse.yaml", WORK)
     bench(
         "report", *runs, "--out", PAGES / "cai", "--title", "Constitutional AI on SmolLM2-135M", "--quoted", quoted,
-        "--format", "markdown,csv,png,html",
+        "--format", "markdown,png,html",
     )  # fmt: skip
 
 
@@ -65,7 +65,7 @@ def collapse() -> None:
     runs = evaluate([("with-hygiene", "clean/sft-cai"), ("without-hygiene", "dirty/sft-cai")])
     bench(
         "report", *runs, "--out", PAGES / "collapse", "--title", "Planted closers, with and without hygiene",
-        "--format", "markdown,csv,png,html",
+        "--format", "markdown,png,html",
     )  # fmt: skip
     bench("compare", *runs)
 

@@ -390,6 +390,13 @@ def test_keys_walk_through_the_answers_and_pages_follow(opened: Page, report: Pa
     listed(opened, "1–50 of 137")
 
 
+def test_keys_pressed_faster_than_an_address_changes_lose_no_step(opened: Page, report: Path) -> None:
+    open_at(opened, report, "#answers?run=base-texts")
+    press = "document.body.dispatchEvent(new KeyboardEvent('keydown', {key: 'j', bubbles: true}))"
+    opened.evaluate(f"for (let i = 0; i < 5; i++) {press}")
+    opened.wait_for_selector("h2:has-text('q/4?')")
+
+
 def test_hostile_and_long_answers_are_shown_as_text(opened: Page, report: Path) -> None:
     for name, text in HOSTILE.items():
         open_at(opened, report, f"#base-texts/collapse/{name}/0/1?with=none")

@@ -353,11 +353,9 @@ function judgment(it) {
 
 /** Show an answer (or the list, for null) and say so in the address. */
 function go(answer, replacing = false) {
-  const to = address(answer, params);
-  if (replacing) {
-    history.replaceState(null, "", to);
-    route();
-  } else location.hash = to;
+  // Shown at once: an address that is set is told later, and the next key would start from where we were.
+  history[replacing ? "replaceState" : "pushState"](null, "", address(answer, params));
+  route();
 }
 
 function step(by) {
