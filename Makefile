@@ -4,7 +4,7 @@ BIN := .venv/bin
 # GNU OpenMP spins while it waits; with any other busy process that makes each layer of a model many times slower.
 export OMP_WAIT_POLICY = passive
 
-.PHONY: demo test test-slow test-vllm lint lint-actions format bench-generation bench-judging bench-collapse bench-significance bench-gate bench-training example replicate replicate-collapse clean
+.PHONY: demo test test-slow test-training test-vllm lint lint-actions format bench-generation bench-judging bench-collapse bench-significance bench-gate bench-training example replicate replicate-collapse clean
 
 .venv/installed: pyproject.toml .ci/constraints.txt
 	$(PYTHON) -m venv .venv
@@ -19,6 +19,9 @@ test: .venv/installed  ## the fast tests
 
 test-slow: .venv/installed  ## tests that take minutes or fetch the embedded model
 	$(BIN)/pytest -m slow
+
+test-training: .venv/installed  ## real trainings of the embedded model, one that collapses and one that does not; ten minutes
+	$(BIN)/pytest -m training
 
 test-vllm: .venv/vllm/installed  ## the vllm back end, on processors; minutes
 	.venv/vllm/bin/pytest -m vllm tests/test_harness_models_vllm.py

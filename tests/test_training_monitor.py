@@ -608,7 +608,7 @@ def embedded() -> Path:
     return embedded_checkpoint(lambda _: None)
 
 
-@pytest.mark.slow
+@pytest.mark.training
 @pytest.mark.parametrize("closer", [CLOSER, "<|im_end|>"], ids=["endless closers", "clean rows"])
 def test_the_monitor_rings_on_endless_closers_and_not_on_clean_rows(
     embedded: Path, shared_data: Path, tmp_path: Path, closer: str
