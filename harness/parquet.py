@@ -11,7 +11,6 @@ order of the records. Lone surrogates, which are no text to Parquet, are written
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.frames import PLACE, legible
-from harness.records import read_records, sync_directory
+from harness.records import read_records, replaced
 from harness.store import ANSWER_FIELDS, ITEM_FIELDS, ITEMS, JUDGMENT_FIELDS, RECORDS, SCHEMA_VERSION, run_manifest
 from tasks.conversation import TokenStats
 from tasks.errors import BadInput
@@ -130,21 +129,12 @@ def _write(path: Path, records: Path, kind: Kind, superseded: set[int]) -> int:
     import pyarrow.parquet as pq
 
     schema = _schema(kind)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     kept = (record for offset, record in read_records(records, kind.fields) if offset not in superseded)
     count = 0
-    try:
-        with temporary.open("wb") as file:
-            with pq.ParquetWriter(file, schema, compression="zstd") as writer:
-                for table in _tables(kept, records, kind, schema):
-                    writer.write_table(table)
-                    count += table.num_rows
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        sync_directory(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replaced(path) as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
+        for table in _tables(kept, records, kind, schema):
+            writer.write_table(table)
+            count += table.num_rows
     return count
 
 

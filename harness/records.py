@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from tasks.errors import BadInput
 
@@ -134,15 +134,22 @@ def sync_directory(path: Path) -> None:
         os.close(folder)
 
 
-def write_atomically(path: Path, lines: Iterable[bytes]) -> None:
-    """Replace a file by way of a synced temporary one beside it."""
+@contextlib.contextmanager
+def replaced(path: Path) -> Iterator[BinaryIO]:
+    """A temporary file beside `path` to write to, which takes its place once the block has ended and it is synced."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
-            file.writelines(lines)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
         sync_directory(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, lines: Iterable[bytes]) -> None:
+    """Replace a file by way of a synced temporary one beside it."""
+    with replaced(path) as file:
+        file.writelines(lines)

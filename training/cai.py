@@ -79,7 +79,7 @@ def critiques(training: Training) -> list[Record]:
     prompts = _prompts(training, settings.prompts, settings.limit)
     critic = training.open(settings.critic, settings.critic_base_url) if settings.critic else training.base_model
     drawn = {
-        **_without(settings, CLEANING, "prompts", "limit", "critic", "critic_base_url"),
+        **_but(asdict(settings), *CLEANING, "prompts", "limit", "critic", "critic_base_url"),
         "prompts": prompts.sha256,
         "seed": seed,
         "constitution": training.constitution.sha256,
@@ -232,14 +232,9 @@ def _wanted(training: Training, name: str, stage: str) -> str:
     return fingerprint(path)
 
 
-def _but(inputs: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """Inputs without the set of prompts: a row goes by its own prompt, whatever others there are."""
-    return {key: value for key, value in inputs.items() if key != name}
-
-
-def _without(settings: Any, *left_out: Any) -> dict[str, Any]:
-    gone = {name for part in left_out for name in ((part,) if isinstance(part, str) else part)}
-    return {key: value for key, value in asdict(settings).items() if key not in gone}
+def _but(inputs: Mapping[str, Any], *left_out: str) -> dict[str, Any]:
+    """Inputs without some of them: a row that grows goes by its own prompt, say, whatever others there are."""
+    return {key: value for key, value in inputs.items() if key not in left_out}
 
 
 @contextlib.contextmanager

@@ -26,6 +26,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
+from harness.models.hf import first_line
 from tasks.collapse.thresholds import VERDICTS, VERSION
 from tasks.errors import BadInput
 from training.alarm import Alarm, Change, Confirmation, Sign, displacement, endless, judged, least_rise, with_warnings
@@ -165,7 +166,7 @@ class CollapseMonitor(TrainerCallback):  # type: ignore[misc]
             work()
         except Exception as error:  # noqa: BLE001 - a training of days is worth more than any look
             self.failed += 1
-            reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+            reason = first_line(error)[:200]
             remedy = ""
             if "out of memory" in reason.lower() or isinstance(error, MemoryError):
                 remedy = "; lower monitor.probes or monitor.max_new_tokens"

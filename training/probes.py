@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.models.hf import first_line
 from tasks.errors import BadInput
 
 PROBES = Path(__file__).with_name("data") / "monitor_probes.jsonl"
@@ -84,9 +85,8 @@ def encoded(probes: Sequence[Probe], tokenizer: Any) -> list[list[int]]:
         try:
             text = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
         except (TemplateError, ValueError, TypeError) as error:
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise BadInput(
-                f"the monitor's prompts can not be rendered ({reason[:200]}): pass --chat-template FILE"
+                f"the monitor's prompts can not be rendered ({first_line(error)[:200]}): pass --chat-template FILE"
             ) from None
         prompts.append(list(tokenizer.encode(text, add_special_tokens=False)))
     return prompts
