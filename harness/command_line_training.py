@@ -64,3 +64,10 @@ def _add_flags(command: argparse.ArgumentParser) -> None:
         action="append",
         help="any setting of the recipe, in TOML: --set sft.epochs=2 --set 'dpo.loss_type=[\"ipo\"]'",
     )
+    add = command.add_argument_group("how checkpoints generate, as in bench run").add_argument
+    add("--backend", metavar="B", help="hf or vllm")
+    add("--model-args", metavar="K=V,…", help="of the vllm engine")
+    add("--executor", metavar="E", help="local (default) or ray")
+    add("--workers", metavar="N", type=int, help="with ray: processes that each hold a model")
+    add("--worker-resources", metavar="K=V,…", help="with ray: what each is given, cpus=…,gpus=…")
+    add("--ray-address", metavar="A", help="with ray: of the cluster")

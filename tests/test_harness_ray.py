@@ -91,6 +91,46 @@ def test_records_are_those_of_one_process_though_a_worker_is_killed_on_the_way(
 @needs_ray
 @pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
+def test_a_training_generates_and_prefers_by_workers_as_in_one_process(
+    checkpoint: Path, tmp_path: Path, say: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, methods = RayModel._asked, []
+
+    async def noted(model: RayModel, method: str, *what: object) -> Any:
+        methods.append(method)
+        return await plain(model, method, *what)
+
+    monkeypatch.setattr(RayModel, "_asked", noted)
+    flags = ["--model", checkpoint, "--limit", 3, "--set", "critiques.few_shot=false"]
+    flags += ["--set", "critiques.max_new_tokens=12", "--set", "preferences.max_new_tokens=12"]
+    made: list[list[list[dict[str, Any]]]] = []
+    for executor_flags in ([], ["--executor", "ray", "--workers", 2]):
+        folder = tmp_path / f"training-{len(made)}"
+        code, _, err = say("train", "critiques", "--out", folder, *flags, *executor_flags)
+        # A random model revises to nothing fit for training, which is said after all was generated.
+        assert "no revision" in err or code == 0, err
+        # What SFT would make; where its answers come from is kept in the folder's recipe.
+        (folder / "sft-cai").symlink_to(checkpoint)
+        code, _, err = say("train", "preferences", "--out", folder)
+        rows = [
+            [json.loads(line) for line in (folder / "data" / name).read_text().splitlines()]
+            for name in ("critiques.jsonl", "samples.jsonl", "feedback.jsonl")
+        ]
+        made.append([sorted(lines, key=lambda row: str(row["id"])) for lines in rows])
+    (critiques, samples, feedback), others = made
+    assert (len(critiques), len(samples)) == (3, 3)
+    assert feedback
+    assert set(methods) == {"complete", "continuation_logprobs"}
+    assert others[:2] == [critiques, samples]
+    for row, other in zip(feedback, others[2], strict=True):
+        assert [one["p"] for one in other["principles"]] == pytest.approx(
+            [one["p"] for one in row["principles"]], abs=1e-4
+        )
+
+
+@needs_ray
+@pytest.mark.slow
+@pytest.mark.usefixtures("cluster")
 def test_requests_of_a_lost_worker_go_to_others_and_its_place_is_filled_again(checkpoint: Path) -> None:
     import asyncio
 

@@ -17,7 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from harness.config import RunConfig
+from harness.config import RunConfig, load_config
 from harness.models.embedded import NAME as SMOLLM2
 from harness.models.embedded import embedded_checkpoint
 from harness.models.model import Model
@@ -66,8 +66,12 @@ class Training:
 
     def open(self, name: str, base_url: str | None = None) -> Model:
         """A checkpoint or a model behind a server; raises BadInput for one that can not be used."""
-        template = None if name.startswith(OPENAI) else self.recipe.chat_template
-        return open_model(RunConfig(model=name, base_url=base_url, chat_template=template), self.say)
+        if name.startswith(OPENAI):
+            return open_model(RunConfig(model=name, base_url=base_url), self.say)
+        flags = self.recipe.generation.flags()
+        if self.recipe.chat_template:
+            flags["chat_template"] = self.recipe.chat_template
+        return open_model(load_config(None, {"model": name, **flags}), self.say)
 
 
 def critiques(training: Training) -> list[Record]:
@@ -131,7 +135,8 @@ def sft(training: Training) -> list[Record]:
     data = run_stage(training.folder, Stage("mix", mixed, ["data/sft.jsonl"], growing), mix, training.say)
     inputs = {
         "rows": data["files"]["data/sft.jsonl"],
-        "base": training.base_model.identity(),
+        # Trained by transformers, whatever answered.
+        "base": {**_but(training.base_model.identity(), "model_args"), "backend": "hf"},
         "settings": asdict(recipe.sft),
         "monitor": asdict(recipe.monitor),
         "seed": recipe.seed,

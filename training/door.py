@@ -31,6 +31,17 @@ FLAGS: Mapping[str, tuple[str, ...]] = {
     "judge": ("preferences.judge",),
     "base_url": ("critiques.critic_base_url", "preferences.judge_base_url"),
     "seed": ("seed",),
+    **{
+        name: (f"generation.{name}",)
+        for name in (
+            "backend",
+            "model_args",
+            "executor",
+            "workers",
+            "worker_resources",
+            "ray_address",
+        )
+    },
 }
 """Which settings of a recipe a flag stands for."""
 TRACKERS = ("tensorboard", "wandb", "trackio")

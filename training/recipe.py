@@ -157,6 +157,25 @@ class Monitor:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Generation:
+    """How checkpoints that generate are run; the keys are flags of `bench run` and take what these take.
+
+    Models behind a server (openai:NAME) run where they are.
+    """
+
+    backend: str | None = None
+    model_args: str | None = None
+    executor: str = "local"
+    workers: int | None = None
+    worker_resources: str | None = None
+    ray_address: str | None = None
+
+    def flags(self) -> dict[str, Any]:
+        """Those that were given."""
+        return {key: value for key, value in asdict(self).items() if value is not None}
+
+
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """Everything that decides what a training makes, but the data files, which are hashed where they are read."""
 
@@ -169,6 +188,7 @@ class Recipe:
     preferences: Preferences = field(default_factory=Preferences)
     dpo: Dpo = field(default_factory=Dpo)
     monitor: Monitor = field(default_factory=Monitor)
+    generation: Generation = field(default_factory=Generation)
 
     def __post_init__(self) -> None:
         if len(self.dpo.loss_type) != len(self.dpo.loss_weights):
@@ -270,7 +290,7 @@ _SHARE: Limit = (lambda value: 0 <= value <= 1, "between 0 and 1")
 LIMITS: Mapping[str, Limit] = {
     **dict.fromkeys(
         ("limit", "rounds", "max_new_tokens", "helpful_max_new_tokens", "max_steps", "batch_size", "accumulation",
-         "max_length", "principles", "lora_alpha", "save_steps", "probes"), _ONE,
+         "max_length", "principles", "lora_alpha", "save_steps", "probes", "workers"), _ONE,
     ),
     **dict.fromkeys(
         ("temperature", "helpful_temperature", "lora_rank", "helpful_ratio", "weight_decay", "every", "loss_weights"),

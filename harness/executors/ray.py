@@ -24,6 +24,7 @@ from harness.executors.worker import Opened, Worker, versions
 from harness.hardware import usable_cpus
 from harness.models.hf import first_line
 from harness.models.model import Model
+from judges.judgment import ScoringModel
 from tasks.conversation import Completion, Message, Settings
 from tasks.errors import BadInput, BenchError, RunStopped
 from tasks.paths import user_path
@@ -139,6 +140,19 @@ class RayModel:
             raise
 
     async def complete(self, messages: Sequence[Message], settings: Settings) -> Completion:
+        try:
+            said: Completion = await self._asked("complete", list(messages), settings)
+        except _NobodyCan as failure:
+            return Completion("", "error", error=str(failure))
+        return said
+
+    async def _asked(self, method: str, *what: Any) -> Any:
+        """What a worker replies; one that dies over it is replaced by others.
+
+        Raises:
+            _NobodyCan: several workers failed at it.
+            RunStopped: none is left.
+        """
         from ray.exceptions import RayError
 
         self.load()
@@ -148,16 +162,15 @@ class RayModel:
             place, worker = await self._least_busy()
             worker.in_flight += 1
             try:
-                said, worker.busy_s = await worker.actor.complete.remote(list(messages), settings)
+                said, worker.busy_s = await getattr(worker.actor, method).remote(*what)
             except RayError as error:
                 reason = _says(error)
             else:
-                completion: Completion = said
-                return completion
+                return said
             finally:
                 worker.in_flight -= 1
             self._give_up(place, worker, reason)
-        return Completion("", "error", error=f"{TRIES} workers failed at it, the last: {reason}")
+        raise _NobodyCan(f"{TRIES} workers failed at it, the last: {reason}")
 
     def usage(self) -> dict[str, Any]:
         return {}
@@ -335,6 +348,31 @@ class RayModel:
             place.restarts -= 1
             raise
         place.worker = Running(place.actor, opened)
+
+
+class RayScoringModel(RayModel):
+    """The same of a model that also tells how probable it finds a text; see `ScoringModel`."""
+
+    async def continuation_logprobs(
+        self, messages: Sequence[Message], prefix: str, continuations: Sequence[str]
+    ) -> list[float]:
+        try:
+            found = await self._asked("continuation_logprobs", list(messages), prefix, list(continuations))
+        except _NobodyCan as failure:
+            raise RunStopped(f"{failure}; the same command tries it again") from None
+        if isinstance(found, str):
+            raise ValueError(found)  # noqa: TRY004 - it is why the model can not be asked
+        log_probs: list[float] = found
+        return log_probs
+
+
+def ray_model(model: Model, config: RunConfig, say: Callable[[str], None]) -> RayModel:
+    """`model`, answered for by workers; raises as `RayModel`."""
+    return (RayScoringModel if isinstance(model, ScoringModel) else RayModel)(model, config, say)
+
+
+class _NobodyCan(Exception):
+    """Several workers failed at one request."""
 
 
 def _for_workers(config: RunConfig) -> RunConfig:

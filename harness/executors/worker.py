@@ -13,6 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from harness.config import RunConfig
+from judges.judgment import ScoringModel
 from tasks.conversation import Completion, Message, Settings
 
 if TYPE_CHECKING:
@@ -69,6 +70,18 @@ class Worker:
         assert self._model is not None
         said = await self._model.complete(messages, settings)
         return said, self._model.busy_s
+
+    async def continuation_logprobs(
+        self, messages: Sequence[Message], prefix: str, continuations: Sequence[str]
+    ) -> tuple[list[float] | str, float]:
+        """The log-probabilities, or why this can not be put to the model; and the seconds busy so far."""
+        model = self._model
+        assert model is not None
+        assert isinstance(model, ScoringModel)
+        try:
+            return await model.continuation_logprobs(messages, prefix, continuations), model.busy_s
+        except ValueError as error:
+            return str(error), model.busy_s
 
 
 def versions() -> dict[str, str | None]:

@@ -1,4 +1,7 @@
-"""Checkpoint folders: what is in them, whether they can be used, and their fingerprint. Loads no heavy library."""
+"""Checkpoints, in folders or on the hub: what is in them, whether they can be used, and their fingerprint.
+
+Loads no heavy library.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tasks.downloads import sha256_of
+from tasks.downloads import HUB_TIMEOUT_S, sha256_of
 from tasks.errors import BadInput
 from tasks.paths import user_path
 
@@ -21,15 +24,23 @@ DECIDES_ANSWERS = (
     "adapter_config.json", "model.safetensors.index.json",
 )  # fmt: skip
 """What a run reads of a checkpoint. Training states, logs and evaluation results beside it change nothing."""
-HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+HUB_ID = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./+-]+))?")
+"""A model of the hub, and one of its revisions: a branch, a tag or a commit."""
+
+
+Commits = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A folder that transformers can load, and the LoRA adapter to put on it, if any."""
+    """A folder that transformers can load, and the LoRA adapter to put on it, if any.
+
+    `commits` are those that were taken from the hub, by the ids of their repositories.
+    """
 
     folder: Path
     adapter: Path | None = None
+    commits: Commits = ()
 
     @property
     def tokenizer_folder(self) -> Path:
@@ -65,37 +76,48 @@ class Checkpoint:
 
 
 def open_checkpoint(spec: str) -> Checkpoint:
-    """Find and check the checkpoint a user names: a folder, an adapter folder, or a hub id.
+    """Find and check the checkpoint a user names: a folder, an adapter folder, or a hub id (`ORG/NAME@REVISION`).
 
     Raises:
         BadInput: missing, incomplete, unreadable, or not in safetensors.
     """
     folder = user_path(spec)
+    commits: Commits = ()
     if not folder.exists():
-        folder = _from_hub(spec)
+        folder, commits = _from_hub(spec)
     if not folder.is_dir():
         raise BadInput(f"{spec} is a file, not a checkpoint folder (to replay stored answers: --model answers:{spec})")
     if (folder / "adapter_config.json").exists():
-        return _open_adapter(folder)
+        return _open_adapter(folder, commits)
     _check_folder(folder)
-    return Checkpoint(folder)
+    return Checkpoint(folder, commits=commits)
 
 
-def _open_adapter(folder: Path) -> Checkpoint:
-    base = _read_json(folder / "adapter_config.json").get("base_model_name_or_path")
+def short_name(spec: str) -> str:
+    """What a checkpoint is called: the last part of its path, or of its hub id with the revision behind it."""
+    if (hub := HUB_ID.fullmatch(spec)) and hub["revision"] and not user_path(spec).exists():
+        return f"{Path(hub['name']).name}@{hub['revision']}"
+    return Path(spec).name or spec
+
+
+def _open_adapter(folder: Path, commits: Commits) -> Checkpoint:
+    config = _read_json(folder / "adapter_config.json")
+    base, revision = config.get("base_model_name_or_path"), config.get("revision")
     if not isinstance(base, str) or not base:
         raise BadInput(f"{folder}/adapter_config.json names no base model (base_model_name_or_path)")
     if not list(folder.glob(WEIGHTS)):
         raise BadInput(f"{folder} has an adapter_config.json but no {WEIGHTS}: save the adapter again")
     # A relative path may be meant from where the adapter was trained, or from where it lies.
     near = [place for place in (folder / base, folder.parent / base) if place.is_dir()]
+    # An adapter that was trained on a revision of its base names it.
+    pinned = f"{base}@{revision}" if isinstance(revision, str) and HUB_ID.fullmatch(base) else base
     try:
-        found = open_checkpoint(str(near[0]) if near else base)
+        found = open_checkpoint(str(near[0]) if near else base if user_path(base).exists() else pinned)
     except BadInput as error:
         raise BadInput(f"the base model of the adapter {folder} can not be used: {error}") from None
     if found.adapter:
         raise BadInput(f"{folder} is an adapter on an adapter ({base}): merge the first one")
-    return Checkpoint(found.folder, adapter=folder)
+    return Checkpoint(found.folder, adapter=folder, commits=(*commits, *found.commits))
 
 
 def _check_folder(folder: Path) -> None:
@@ -143,16 +165,51 @@ def _read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def _from_hub(spec: str) -> Path:
-    if spec.startswith(("/", ".", "~")) or not HUB_ID.fullmatch(spec):
-        raise BadInput(f"no folder {spec}: pass a checkpoint folder, a hub id, answers:FILE or smollm2")
+def _from_hub(spec: str) -> tuple[Path, Commits]:
+    """The folder of the hub's cache that holds the newest commit of a revision, fetched if need be, and that commit."""
+    hub = HUB_ID.fullmatch(spec)
+    if spec.startswith(("/", ".", "~")) or not hub:
+        raise BadInput(
+            f"no folder {spec}: pass a checkpoint folder, a hub id (ORG/NAME@REVISION), answers:FILE or smollm2"
+        )
     try:
-        from huggingface_hub import snapshot_download
+        from huggingface_hub import HfApi, snapshot_download
+        from huggingface_hub.errors import (
+            GatedRepoError,
+            OfflineModeIsEnabled,
+            RepositoryNotFoundError,
+            RevisionNotFoundError,
+        )
     except ImportError:
         raise BadInput(f"no folder {spec}; to fetch it from the hub: pip install 'bench[hf]'") from None
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    name, wanted = hub["name"], hub["revision"] or "main"
+    trouble = ""
     try:
-        return Path(snapshot_download(spec, allow_patterns=list(DECIDES_ANSWERS)))
-    except Exception as error:  # noqa: BLE001 - the hub client raises a dozen kinds; each means that it is not to be had
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise BadInput(f"no folder {spec} here, and it can not be had from the hub: {reason[:200]}") from None
+        # Asked once and without retries, so that a machine without network learns it within the timeout.
+        HfApi().model_info(name, revision=wanted, timeout=HUB_TIMEOUT_S)
+    except RevisionNotFoundError:
+        raise BadInput(
+            f"the hub's {name} has no revision {wanted!r}: its page lists its branches, tags and commits"
+        ) from None
+    except OfflineModeIsEnabled:
+        trouble = "HF_HUB_OFFLINE is set, so it is not asked"
+    except GatedRepoError:
+        trouble = "its terms must be accepted on its page, and HF_TOKEN set"
+    except RepositoryNotFoundError:
+        trouble = "it has no such model, or it is private and HF_TOKEN is not set"
+    except Exception as error:  # noqa: BLE001 - the hub client raises a dozen kinds; each means that it does not answer
+        trouble = f"it can not be asked ({_first_line(error)})"
+    allowed = list(DECIDES_ANSWERS)
+    try:
+        # What is in the cache serves without the hub, too.
+        folder = Path(snapshot_download(name, revision=wanted, allow_patterns=allowed, local_files_only=bool(trouble)))
+    except Exception as error:  # noqa: BLE001 - as above
+        reason = f"{trouble}, and its cache here has no revision {wanted!r}" if trouble else _first_line(error)
+        raise BadInput(f"no folder {spec} here, and it can not be had from the hub: {reason}") from None
+    return folder, ((name, folder.name),)
+
+
+def _first_line(error: Exception) -> str:
+    said = str(error).strip().splitlines()
+    return said[0][:200] if said else type(error).__name__

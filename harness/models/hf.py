@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.hardware import available_memory, usable_cpus
-from harness.models.checkpoint import Checkpoint, open_checkpoint
+from harness.models.checkpoint import Checkpoint, open_checkpoint, short_name
 from harness.models.embedded import NAME, embedded_checkpoint
 from tasks.conversation import Completion, Message, Settings
 from tasks.errors import BadInput, RunStopped
@@ -39,7 +39,7 @@ class HFModel:
 
     def __init__(self, spec: str, chat_template: Path | str | None, say: Callable[[str], None]) -> None:
         """`chat_template` is a file, or the template itself; None leaves the checkpoint its own."""
-        self.name = spec if spec == NAME else Path(spec).name or spec
+        self.name = short_name(spec)
         self._spec = spec
         _require("torch", "transformers", "safetensors", "jinja2")
         if spec == NAME:
@@ -60,6 +60,11 @@ class HFModel:
         rows: int = self._runs_on.get("rows", CPU_ROWS)
         return rows
 
+    @property
+    def loaded(self) -> tuple[Any, Any]:
+        """The transformers model and its tokenizer, for whoever else can run them; after `load`."""
+        return self._model, self._tokenizer
+
     def identity(self) -> dict[str, Any]:
         template = hashlib.sha256(self._template.encode()).hexdigest() if self._template else None
         return {"backend": "hf", "sha256": self._fingerprint, "chat_template_sha256": template}
@@ -71,6 +76,7 @@ class HFModel:
             "name": self.name,
             "source": self._spec,
             "adapter": str(self._checkpoint.adapter) if self._checkpoint.adapter else None,
+            **({"hub_commits": dict(self._checkpoint.commits)} if self._checkpoint.commits else {}),
             "lineage": lineage.read_text(encoding="utf-8", errors="replace") if lineage.exists() else None,
             **self._runs_on,
         }
@@ -164,6 +170,20 @@ class HFModel:
         """
         self.load()
         assert self._batcher is not None
+        shared, tails = self._parted(messages, prefix, continuations)
+        try:
+            return await self._batcher.call(partial(tail_logprobs, self._model, shared, tails))
+        except Exception as error:
+            raise RunStopped(_out_of_order(error)) from error
+
+    def _parted(
+        self, messages: Sequence[Message], prefix: str, continuations: Sequence[str]
+    ) -> tuple[list[int], list[list[int]]]:
+        """The tokens that all continuations begin with, conversation included, and those of each after them.
+
+        Raises:
+            ValueError: this can not be put to the model; the message says why.
+        """
         texts = []
         for said in (prefix, *(prefix + continuation for continuation in continuations)):
             tokens, trouble = self._encoded(messages, said)
@@ -175,11 +195,7 @@ class HFModel:
         shared = _common_start(texts)
         if not shared:
             raise ValueError("the chat template renders this conversation to nothing")
-        tails = [tokens[shared:] for tokens in texts[1:]]
-        try:
-            return await self._batcher.call(partial(tail_logprobs, self._model, texts[0][:shared], tails))
-        except Exception as error:
-            raise RunStopped(_out_of_order(error)) from error
+        return texts[0][:shared], [tokens[shared:] for tokens in texts[1:]]
 
     def _encoded(self, messages: Sequence[Message], said: str = "") -> tuple[list[int], str | None]:
         """A conversation as tokens, the answer begun with `said`; or why it can never be put to this model."""

@@ -52,12 +52,12 @@ def open_model(config: RunConfig, say: Callable[[str], None]) -> Model:
         return open_here(config, say)
     if config.model.startswith((ANSWERS, OPENAI)):
         raise BadInput(f"--executor ray has no effect on {config.model}: no model is run here; leave it out")
-    from harness.executors.ray import RayModel
+    from harness.executors.ray import ray_model
 
     if not config.model.startswith(LM_EVAL):
         # What is chosen here by the hardware must not be chosen otherwise there.
         config = replace(config, backend=backend_of(config))
-    return RayModel(open_here(config, say), config, say)
+    return ray_model(open_here(config, say), config, say)
 
 
 def open_here(config: RunConfig, say: Callable[[str], None]) -> Model:

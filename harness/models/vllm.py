@@ -163,8 +163,26 @@ class VllmModel(HFModel):
     async def continuation_logprobs(
         self, messages: Sequence[Message], prefix: str, continuations: Sequence[str]
     ) -> list[float]:
-        del messages, prefix, continuations
-        raise ValueError("the vllm back end does not score continuations: use hf")
+        """As `HFModel` tells it; raises the same. vLLM says of a prompt's tokens how probable each was."""
+        self.load()
+        assert self._loop is not None
+        assert self._context is not None
+        shared, tails = self._parted(messages, prefix, continuations)
+        # A prompt as long as the context leaves no room for the one token that vLLM generates at least.
+        if len(shared) + max(map(len, tails), default=0) >= self._context:
+            raise ValueError(f"prompt longer than the model's context of {self._context} tokens")
+        self._begin()
+        try:
+            return await asyncio.gather(
+                *(
+                    asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._scored(shared, tail), self._loop))
+                    for tail in tails
+                )
+            )
+        except Exception as error:
+            raise RunStopped(f"vLLM failed: {self._cause(error)}; the same command resumes the run") from error
+        finally:
+            self._end()
 
     def close(self) -> None:
         """End the engine's processes; a later request starts them again."""
@@ -246,15 +264,30 @@ class VllmModel(HFModel):
             flat_logprobs=self._exact,
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
+        return (await self._final(prompt, parameters)).outputs[0]
+
+    async def _scored(self, shared: Sequence[int], tail: Sequence[int]) -> float:
+        """Log-probability of a tail of tokens after the `shared` ones; runs in the engine's loop."""
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+
+        parameters = SamplingParams(
+            temperature=0.0, max_tokens=1, prompt_logprobs=0, detokenize=False, flat_logprobs=False,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )  # fmt: skip
+        said = (await self._final([*shared, *tail], parameters)).prompt_logprobs[len(shared) :]
+        return math.fsum(step[token].logprob for step, token in zip(said, tail, strict=True))
+
+    async def _final(self, prompt: Sequence[int], parameters: Any) -> Any:
+        """What the engine says at last of a prompt."""
         final = None
-        prompts = {"prompt_token_ids": list(prompt)}
         async for output in self._engine.generate(
-            prompts, parameters, f"bench-{next(self._numbers)}", lora_request=self._adapter
+            {"prompt_token_ids": list(prompt)}, parameters, f"bench-{next(self._numbers)}", lora_request=self._adapter
         ):
             final = output
         if final is None:
             raise RuntimeError("the engine gave no output")
-        return final.outputs[0]
+        return final
 
     def _begin(self) -> None:
         if not self._in_flight:
