@@ -18,6 +18,12 @@ def usable_cpus(cgroup: Path = CGROUP) -> int:
     return cpus
 
 
+def threads_of_model() -> int:
+    """Threads that a model of this process computes with: one a processor, or OMP_NUM_THREADS where that is less."""
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    return min(usable_cpus(), max(1, int(wanted))) if wanted.isdigit() else usable_cpus()
+
+
 def available_memory(cgroup: Path = CGROUP) -> int:
     """Bytes that could be had without swapping, within the limit of its container (cgroup v2)."""
     lines = _read(Path("/proc/meminfo")).splitlines()
@@ -27,6 +33,11 @@ def available_memory(cgroup: Path = CGROUP) -> int:
     if limit.isdigit() and used.isdigit():
         free = min(free, max(0, int(limit) - int(used)))
     return free
+
+
+def cache_memory(share: float) -> int:
+    """Bytes for a model's cache: a share of the free memory, and of that what its part of the processors is."""
+    return int(share * available_memory() * threads_of_model() / usable_cpus())
 
 
 def _read(path: Path) -> str:

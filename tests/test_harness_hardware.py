@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from harness import hardware
 from harness.hardware import available_memory, usable_cpus
 
 
@@ -26,3 +27,15 @@ def test_the_memory_limit_counts_less_what_is_used(tmp_path: Path) -> None:
     assert available_memory(tmp_path) == 600_000 < unlimited
     (tmp_path / "memory.max").write_text("max\n")
     assert available_memory(tmp_path) > 600_000
+
+
+def test_a_process_that_is_given_part_of_the_processors_claims_that_part_of_the_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(hardware, "usable_cpus", lambda: 8)
+    monkeypatch.setattr(hardware, "available_memory", lambda: 1_000_000)
+    found = []
+    for wanted in ("", "2", "64", "no"):
+        monkeypatch.setenv("OMP_NUM_THREADS", wanted)
+        found.append((hardware.threads_of_model(), hardware.cache_memory(0.25)))
+    assert found == [(8, 250_000), (2, 62_500), (8, 250_000), (8, 250_000)]

@@ -67,7 +67,7 @@ def test_records_are_those_of_one_process_though_a_worker_is_killed_on_the_way(
     assert len(one) == 2 * (8 * 2 + 8)
     assert answers(tmp_path / "many") == one
     manifest = json.loads((tmp_path / "many" / "run.json").read_text())
-    assert (manifest["model"]["executor"], manifest["model"]["workers"]) == ("ray", 2)
+    assert [manifest["model"][key] for key in ("executor", "workers", "threads")] == ["ray", 2, 1]
     assert manifest["identity"] == json.loads((tmp_path / "one" / "run.json").read_text())["identity"]
 
     plain, replies = RayModel.complete, []

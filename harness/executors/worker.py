@@ -45,7 +45,7 @@ class Worker:
         return socket.gethostname(), versions()
 
     async def open(self, config: RunConfig, threads: int | None) -> Opened:
-        """Open and load the model; `threads` limits the processors that torch keeps busy.
+        """Open and load the model; `threads` limits the processors that it keeps busy.
 
         Raises:
             BadInput: it can not be used on this machine.
@@ -53,15 +53,12 @@ class Worker:
         from harness.models.opening import open_here
         from harness.printing import say_nothing
 
+        if threads:
+            # The back end would take all that it sees, and other workers see the same.
+            os.environ["OMP_NUM_THREADS"] = str(threads)
         model = open_here(config, say_nothing)
         model.load()
         description = model.describe()
-        if threads and "threads" in description:
-            import torch
-
-            # The back end takes all that it sees, and other workers see the same.
-            torch.set_num_threads(threads)
-            description["threads"] = threads
         self._model = model
         return Opened(model.identity(), description, model.parallel, os.getpid(), socket.gethostname())
 

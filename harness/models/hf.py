@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.hardware import available_memory, usable_cpus
+from harness.hardware import cache_memory, threads_of_model
 from harness.models.checkpoint import Checkpoint, open_checkpoint, short_name
 from harness.models.embedded import NAME, embedded_checkpoint
 from tasks.conversation import Completion, Message, Settings
@@ -96,7 +96,7 @@ class HFModel:
         device = "cuda" if torch.cuda.is_available() else "cpu"
         dtype = dtype_of(torch, device)
         if device == "cpu":
-            torch.set_num_threads(usable_cpus())
+            torch.set_num_threads(threads_of_model())
         self._tokenizer = load_tokenizer(self._checkpoint.tokenizer_folder, self._template)
         self._model = model = _load_weights(self._checkpoint, dtype).to(device).eval()
         try:
@@ -370,7 +370,7 @@ def batch_limits(model: Any) -> tuple[int, int]:
     size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     token_bytes = 2 * config.num_hidden_layers * heads * size * model.dtype.itemsize
     if model.device.type == "cpu":
-        return CPU_ROWS, int(CPU_CACHE_SHARE * available_memory() / token_bytes)
+        return CPU_ROWS, cache_memory(CPU_CACHE_SHARE) // token_bytes
     free, _ = torch.cuda.mem_get_info()
     return GPU_ROWS, int(GPU_CACHE_SHARE * free / token_bytes)
 

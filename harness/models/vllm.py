@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.hardware import available_memory
+from harness.hardware import cache_memory
 from harness.models.hf import CPU_CACHE_SHARE, HFModel, dtype_of, first_line, load_tokenizer, stop_ids_of
 from harness.models.steps import CERTAIN, token_stats
 from harness.models.vllm_log import EngineLog
@@ -211,7 +211,7 @@ class VllmModel(HFModel):
         if device == "cpu":
             # Compiling takes longer than most runs there.
             arguments |= {"dtype": "float32", "enforce_eager": True}
-            space = max(1, int(CPU_CACHE_SHARE * available_memory() / 2**30))
+            space = max(1, cache_memory(CPU_CACHE_SHARE) // 2**30)
             os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", str(space))
         else:
             arguments["dtype"] = str(dtype_of(torch, "cuda")).removeprefix("torch.")
