@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from harness.listing import Found
     from harness.results import RunResult
 
 ROOMS = ("tasks", "judges", "harness", "training", "reports")
@@ -229,15 +230,35 @@ def _train(arguments: argparse.Namespace) -> int:
 
 
 def _tasks(arguments: argparse.Namespace) -> int:
-    from tasks.task import KINDS
+    if arguments.lm_eval:
+        return _lm_eval_tasks(arguments)
+    from harness.listing import tasks
+    from harness.printing import say
 
-    return _list(arguments, [{"name": kind.name, "about": kind.about, "judge": kind.judge} for kind in KINDS.values()])
+    return _print_found(tasks(arguments.names, arguments.include or (), say), arguments)
+
+
+def _lm_eval_tasks(arguments: argparse.Namespace) -> int:
+    from harness.lm_eval_tasks import FOLDER
+    from harness.printing import print_line
+
+    folder = str(FOLDER)
+    print_line(json.dumps({"schema_version": 1, "folder": folder}) if arguments.json else folder, sys.stdout)
+    return 0
 
 
 def _judges(arguments: argparse.Namespace) -> int:
-    from judges.catalogue import JUDGES
+    from harness.listing import judges
+    from harness.printing import say
 
-    return _list(arguments, [{"name": kind.name, "about": kind.about} for kind in JUDGES.values()])
+    return _print_found(judges(arguments.names, arguments.include or (), say), arguments)
+
+
+def _print_found(found: Found, arguments: argparse.Namespace) -> int:
+    from harness.printing import print_line
+
+    print_line(json.dumps(found.as_json()) if arguments.json else found.in_words(), sys.stdout)
+    return 2 if found.failed else 0
 
 
 def _data(arguments: argparse.Namespace) -> int:
@@ -278,22 +299,84 @@ def _export(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _list(arguments: argparse.Namespace, rows: list[dict[str, str | None]]) -> int:
-    from harness.printing import print_line
+def _import(arguments: argparse.Namespace) -> int:
+    from harness.log_import import import_log
+    from harness.printing import print_line, say
+    from tasks.paths import user_path
 
+    found = import_log(user_path(arguments.log), user_path(arguments.out), arguments.columns)
+    for note in found.notes():
+        say(f"bench: {note}")
     if arguments.json:
-        print_line(json.dumps({"schema_version": 1, arguments.what: rows}), sys.stdout)
+        print_line(json.dumps({"schema_version": 1, **found.as_json()}), sys.stdout)
     else:
-        print_line("\n".join(f"{row['name']:16}{row['about']}" for row in rows), sys.stdout)
+        print_line(str(found.file), sys.stdout)
     return 0
 
 
-GATED = ("model", "backend", "base_url", "chat_template", "concurrency", "out")
+def _push(arguments: argparse.Namespace) -> int:
+    from harness.hub_push import push
+    from harness.printing import print_line, say
+    from harness.stored_run import open_run
+    from reports.model_card import evaluation_of
+    from tasks.paths import user_path
+
+    found = push(arguments.repo, evaluation_of(open_run(user_path(arguments.run))), dry_run=arguments.dry_run)
+    for note in found.notes:
+        say(f"bench: {note}")
+    if arguments.json:
+        print_line(json.dumps({"schema_version": 1, **found.as_json()}), sys.stdout)
+    elif arguments.dry_run:
+        print_line(found.card.rstrip("\n"), sys.stdout)
+    else:
+        print_line(found.commit or f"the card of {found.repo} says all of this already", sys.stdout)
+    return 0
+
+
+def _runs(arguments: argparse.Namespace) -> int:
+    from harness.printing import print_line, say
+    from harness.runs import list_runs
+
+    found = list_runs(arguments.directory)
+    if arguments.json:
+        print_line(json.dumps(found.as_json()), sys.stdout)
+    elif found.runs:
+        print_line("\n".join(run.in_words() for run in found.runs), sys.stdout)
+    for note in () if arguments.json else found.notes():
+        say(f"bench: {note}")
+    return 0
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from harness.doctor import examine
+    from harness.printing import print_line
+
+    found = examine(
+        arguments.checkpoint, template=arguments.chat_template, offline=arguments.offline,
+        generate=not arguments.no_generate,
+    )  # fmt: skip
+    if arguments.json:
+        print_line(json.dumps(found.as_json()), sys.stdout)
+    else:
+        print_line(found.in_words(), sys.stdout)
+    return 2 if found.problems else 0
+
+
+def _completion(arguments: argparse.Namespace) -> int:
+    from harness.command_line import parser
+    from harness.completion import completion
+    from harness.printing import print_line
+
+    print_line(completion(parser(), arguments.shell), sys.stdout)
+    return 0
+
+
+GATED = ("model", "backend", "base_url", "chat_template", "concurrency", "include", "out")
 """Flags of a run that a sequential gate hands on."""
 COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "run": _run, "judge": _judge, "show": _show, "compare": _compare, "gate": _gate, "report": _report,
     "inspect": _inspect, "data": _data, "export": _export, "calibrate": _calibrate, "train": _train, "tasks": _tasks,
-    "judges": _judges,
+    "judges": _judges, "runs": _runs, "doctor": _doctor, "completion": _completion, "import": _import, "push": _push,
 }  # fmt: skip
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from harness.config import JudgeConfig
 from harness.engine import NO_REPLY, Tally, first_cause
 from harness.human_labels import LabelMap, Ratings, listed, number_in, pairs, read_map
 from harness.judging import JudgeModels, judge_models
+from harness.plugins import find_plugins
 from harness.printing import say, say_nothing
 from harness.progress import shown
 from harness.store import SCHEMA_VERSION
@@ -83,7 +84,9 @@ def calibrate_file(
     """
     if len(config.judge) != 1:
         raise BadInput(f"calibrate one judge at a time: --judge J (see bench judges), not {len(config.judge)}")
-    kind = _graded_kind(task) if task else None
+    tell = say_nothing if quiet else say
+    plugins = find_plugins(config.include, tell)
+    kind = _graded_kind(task, plugins.tasks) if task else None
     left_out: Counter[str] = Counter()
     items = list(_labelled_items(file, _columns(file, columns), kind, left_out))
     found = Counter(str(item.metadata["given_label"]) for item in items)
@@ -101,9 +104,9 @@ def calibrate_file(
     def kind_of(item: Item) -> TaskKind:
         return kind or KINDS["over_refusal" if item.metadata.get("label") == "safe" else "asr"]
 
-    models = judge_models(config, say_nothing if quiet else say)
+    models = judge_models(config, tell, plugins.judges)
     try:
-        judges = _opened(config.judge[0], {kind_of(item).name for item in items}, items, models)
+        judges = _opened(config.judge[0], {it.name: it for it in map(kind_of, items)}, items, models)
         models.load()
         window = config.concurrency or max(CONCURRENCY, 2 * models.parallel)
         done = calibrate(lambda item: judges[kind_of(item).name], items, scale, window, quiet=quiet)
@@ -204,8 +207,8 @@ async def _grades(
 # --- the file, the flags, the judge ---
 
 
-def _graded_kind(name: str) -> TaskKind:
-    kind = known_kind(name)
+def _graded_kind(name: str, plugged: Mapping[str, TaskKind]) -> TaskKind:
+    kind = known_kind(name, plugged)
     if kind.scoring == "texts":
         graded = ", ".join(other.name for other in KINDS.values() if other.scoring != "texts")
         raise BadInput(f"--task {name}: no judge grades it; choose among {graded}")
@@ -238,11 +241,15 @@ def _labelled_items(
             yield item
 
 
-def _opened(judge: str, kinds: Iterable[str], items: Sequence[Item], models: JudgeModels) -> dict[str, Judge]:
+def _opened(judge: str, kinds: Mapping[str, TaskKind], items: Sequence[Item], models: JudgeModels) -> dict[str, Judge]:
     """The judge as it grades each kind of task."""
     longest = max(len(item.turns) for item in items)
     unchecked = sum(len(item.turns) - sum(map(bool, item.checks)) for item in items)
-    gradings = [Grading(kind, KINDS[kind].scoring, unchecked=unchecked, longest=longest) for kind in sorted(kinds)]
+    referenced = sum(any(text.strip() for text in item.reference) for item in items)
+    gradings = [
+        Grading(name, kind.scoring, unchecked=unchecked, longest=longest, referenced=referenced)
+        for name, kind in sorted(kinds.items())
+    ]
     # One kind at a time: a judge that can not grade one of them is refused, and nobody else takes its place.
     return {grading.task: open_judges([judge], [grading], models.setting)[grading.task][0] for grading in gradings}
 

@@ -22,6 +22,7 @@ from tasks import collapse
 from tasks.collapse.duplicates import BINS
 from tasks.collapse.thresholds import VERDICTS
 from tasks.collapse.variety import BUDGET_TEXTS, BUDGET_WORDS
+from tasks.task import CAPABILITY
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,14 +56,16 @@ SetFigure = tuple[str, Rate, Mapping[str, int]]
 def read_texts(frames: RunFrames, *, same_answers: bool = False) -> pd.DataFrame:
     """All answers that a run was to give, with their measures and whether a judge called them `refused`.
 
+    Not those to lm-eval's tasks, most of which are choices: short, alike and rightly so.
     `same_answers`: its tasks read the same stored answers, which then count once.
     """
-    texts = wanted_answers(frames.items).merge(frames.answers, on=PLACE, how="left")
+    items = frames.items[~frames.items.task.str.startswith(CAPABILITY)]
+    texts = wanted_answers(items).merge(frames.texts, on=PLACE, how="left")
     if same_answers:
         texts = texts.drop_duplicates(["item", "sample", "turn"])
-    refusals = frames.judgments[frames.judgments.label == "refused"]
-    places = set(zip(*(refusals[column] for column in PLACE), strict=True))
-    return texts.assign(refused=[place in places for place in zip(*(texts[column] for column in PLACE), strict=True)])
+    refusals = frames.judgments.loc[frames.judgments.label == "refused", PLACE].drop_duplicates()
+    refused = texts[PLACE].merge(refusals.assign(refused=True), on=PLACE, how="left").refused.notna()
+    return texts.assign(refused=refused.to_numpy())
 
 
 def text_metrics(answers: pd.DataFrame) -> Iterator[Metric]:
@@ -103,14 +106,14 @@ def _shared(texts: pd.DataFrame, missing: Mapping[str, int]) -> Iterator[Metric]
     texts, not_compared = _compared(texts)
     left_out = {**missing, **not_compared}
     limits = VERDICTS
-    prompts = list(zip(texts.task, texts.request, strict=True))
+    prompts = texts.groupby(["task", "request"], sort=False).ngroup().to_numpy()
     everything = np.ones(len(texts), dtype=bool)
     long_enough = texts.words.to_numpy(dtype=float) >= limits.shared_words
     short = int((~long_enough).sum())
     too_short = left_out | ({f"under {limits.shared_words} words": short} if short else {})
     sketches = np.frombuffer(b"".join(texts.sketch), dtype=np.uint16).reshape(-1, BINS)
-    near = collapse.near_duplicates(sketches, prompts, limits.near)
-    exact = collapse.exact_duplicates(texts.whole.tolist(), prompts)
+    near = collapse.near_duplicates(sketches, prompts.tolist(), limits.near)
+    exact = collapse.exact_duplicates(texts.whole.tolist(), prompts.tolist())
     yield rate("duplicates", texts, exact, left_out=left_out)
     near = near | exact
     yield rate("near_duplicates", texts, near, long_enough, too_short)
@@ -129,17 +132,20 @@ def _compared(texts: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
 
 
 def _commonest(
-    hashes: pd.Series[Any], prompts: Sequence[tuple[str, str]], among: NDArray[np.bool_]
+    hashes: pd.Series[Any], prompts: NDArray[np.integer[Any]], among: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
     """Which rows hold the value that most prompts got. One that only one prompt got is shared by none."""
-    asked: dict[int, set[tuple[str, str]]] = {}
-    for value, prompt, counted in zip(hashes, prompts, among, strict=True):
-        if counted and value:
-            asked.setdefault(value, set()).add(prompt)
-    most = max(asked, key=lambda value: (len(asked[value]), value), default=None)
-    if most is None or len(asked[most]) < 2:
-        return np.zeros(len(hashes), dtype=bool)
-    return (hashes == most).to_numpy(dtype=bool)
+    values = hashes.to_numpy(dtype=np.uint64)
+    counted = among & (values != 0)
+    there = values[counted]
+    order = np.lexsort((prompts[counted], there))
+    pairs = np.column_stack([there[order], prompts[counted][order].astype(np.uint64)])
+    another = np.concatenate([[True], (pairs[1:] != pairs[:-1]).any(axis=1)]) if len(pairs) else np.zeros(0, dtype=bool)
+    kinds, asked = np.unique(pairs[another, 0], return_counts=True)
+    if not len(asked) or asked.max() < 2:
+        return np.zeros(len(values), dtype=bool)
+    # Of equally common ones the greatest.
+    return np.asarray(values == kinds[asked == asked.max()][-1])
 
 
 def _of_samples(texts: pd.DataFrame, missing: Mapping[str, int]) -> Iterator[Metric]:

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 
+from harness.arguments import EXIT_CODES, Parser, ShowVersion
+from harness.command_line_exchange import add_exchange
+from harness.command_line_shell import add_shell
 from harness.command_line_training import add_training
 
 
 def parser() -> argparse.ArgumentParser:
-    root = argparse.ArgumentParser(
+    root = Parser(
         prog="bench",
         description="Tells, with error bars, whether a fine-tuned chat model became safer, less helpful or collapsed.",
-        epilog="example: bench run --model smollm2        (no GPU, key or hub needed; the model comes from PyPI)",
+        epilog="example: bench run --model smollm2        (no GPU, key or hub needed; the model comes from PyPI)\n\n"
+        + EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    root.add_argument("--version", action=ShowVersion, help="the version of bench")
     commands = root.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    common = argparse.ArgumentParser(add_help=False)
+    common = Parser(add_help=False)
     common.add_argument("--json", action="store_true", help="print one JSON object on stdout and nothing else there")
     common.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
@@ -28,11 +35,17 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--model",
         metavar="M",
-        help="checkpoint or adapter folder, hub id, openai:NAME, answers:FILE, lm-eval:TYPE,key=value,…, or smollm2",
+        help="checkpoint or adapter folder, hub id (ORG/NAME or ORG/NAME@REVISION), openai:NAME, answers:FILE, "
+        "lm-eval:TYPE,key=value,…, or smollm2",
     )
     add("--backend", metavar="B", help="what runs a checkpoint: hf, or vllm (default where it and a GPU are there)")
     add("--model-args", metavar="K=V,…", help="of the vllm engine: tensor_parallel_size=2,max_model_len=4096,…")
-    add("--tasks", metavar="A,B", help="mini_mt, asr, over_refusal, collapse (default: these four), mt_bench")
+    add(
+        "--tasks",
+        metavar="A,B",
+        help="mini_mt, asr, over_refusal, collapse (default: these four), mt_bench, capability:NAME (of lm-eval), "
+        "or your own (--include)",
+    )
     add(
         "--data",
         metavar="[TASK=]SET",
@@ -58,7 +71,6 @@ def parser() -> argparse.ArgumentParser:
     add("--max-new-tokens", metavar="N", type=int, help="cap on every answer, instead of the task's own")
     add("--seed", metavar="S", type=int, help="of sampled answers (default 0)")
     add("--chat-template", metavar="FILE", help="Jinja template for a checkpoint that has none")
-    add("--include", metavar="DIR", action="append", help=argparse.SUPPRESS)
     add("--out", metavar="DIR", help="the run directory (default: runs/MODEL-HASH)")
     add("--config", metavar="FILE", help="TOML with these same keys; flags win")
     add("--quiet", action="store_true", help="no progress and no table")
@@ -139,6 +151,7 @@ def parser() -> argparse.ArgumentParser:
     add("--base-url", metavar="U", help="as in bench run")
     add("--chat-template", metavar="FILE", help="as in bench run")
     add("--concurrency", metavar="N", type=int, help="as in bench run")
+    _add_include(add)
 
     command = commands.add_parser(
         "report", parents=[common], help="tables and figures for a paper",
@@ -219,21 +232,37 @@ def parser() -> argparse.ArgumentParser:
     add("--map", metavar="A=B,…", help="labels as outcomes: A=refused,B=complied or A=harmful,B=not_harmful, …")
     add("--task", metavar="T", help="what the judge grades (default: asr, and over_refusal for safe prompts)")
     add("--run", metavar="RUN", help="a run directory: correct a figure of it by the labels")
-    add("--metric", metavar="M", help="with --run: the figure (default: asr, over_refusal, or the mean rating)")
+    add("--metric", metavar="NAME", help="with --run: the figure (default: asr, over_refusal, or the mean rating)")
     _add_judge_flags(command)
 
+    add_exchange(commands, common)
     add_training(commands, common)
+    add_shell(commands, common)
 
-    for name, about in (("tasks", "what can be asked"), ("judges", "who can grade")):
-        command = commands.add_parser(name, parents=[common], help=about, epilog=f"example: bench {name}")
-        command.set_defaults(command=name, what=name)
+    for name, about, one in (("tasks", "what can be asked", "asr"), ("judges", "who can grade", "openai:NAME")):
+        command = commands.add_parser(
+            name, parents=[common], help=about,
+            description=f"List the {name} there are, describe one, or check files that define some.",
+            epilog=f"example: bench {name} {one}\n         bench {name} check mine.yaml",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )  # fmt: skip
+        command.set_defaults(command=name)
+        command.add_argument("names", metavar="NAME", nargs="*", help="describe this one; or: check FILE …")
+        _add_include(command.add_argument)
+        if name == "tasks":
+            command.add_argument("--lm-eval", action="store_true", help="print the folder of our tasks for lm_eval")
     return root
+
+
+def _add_include(add: Callable[..., argparse.Action]) -> None:
+    add("--include", metavar="DIR", action="append", help="a folder with tasks and judges of your own, in YAML")
 
 
 def _add_judge_flags(command: argparse.ArgumentParser) -> None:
     """The flags of every command that grades."""
     group = command.add_argument_group("judges")
     add = group.add_argument
+    _add_include(command.add_argument)
     add("--judge", metavar="J", action="append", help="who grades (bench judges lists them); several make a jury")
     add("--judge-repeats", metavar="K", type=int, help="grade every answer K times, which shows the judge's own noise")
     add(

@@ -41,6 +41,7 @@ class JudgeConfig:
     prices: str | None = None
     timeout: float = 600.0
     cache: bool = True
+    include: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +62,6 @@ class RunConfig(JudgeConfig):
     chat_template: str | None = None
     attacks: tuple[str, ...] = ()
     probe: bool = False
-    include: tuple[str, ...] = ()
     executor: str = "local"
     workers: int | None = None
     worker_resources: Mapping[str, float] = field(default_factory=dict)

@@ -46,6 +46,15 @@ def _processor() -> str:
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
+def bf16_instructions() -> str | None:
+    """The instructions with which this processor multiplies bfloat16, or None where torch would emulate it."""
+    try:
+        words = set(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
+    except OSError:
+        return None
+    return next((name for name in ("amx_bf16", "avx512_bf16", "bf16") if name in words), None)
+
+
 def _commit() -> str | None:
     """The commit of a checkout that this program runs from, with "+" where it was changed since; None elsewhere."""
     root = Path(__file__).parents[1]

@@ -1,9 +1,13 @@
-"""A run directory as tables: one row an item, an answer, a judgment. Texts are measured as they stream by, not kept."""
+"""A run directory as tables: one row an item, an answer, a judgment. Texts are not kept.
+
+Who asks how answers read has their texts measured as they stream by, once; who asks what judges said does not.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice
 from operator import itemgetter
 from pathlib import Path
@@ -18,16 +22,19 @@ from tasks.attacks import NONE
 from tasks.collapse.measures import WORTH_COMPILING, Way, can_compile, measure
 from tasks.collapse.variety import BUDGET_WORDS
 from tasks.collapse.words import head
+from tasks.errors import BadInput
 
 if TYPE_CHECKING:
     import pandas as pd
 
 PLACE = ["task", "item", "sample", "turn"]
 ITEM_COLUMNS = ["task", "item", "category", "turns", "samples", "attack", "request"]
-ANSWER_COLUMNS = [
-    *PLACE, "finish", "error", "token_entropy", "entropy_slope", "top_1_share", "degenerate", "loop", "empty", "rep_1",
-    "rep_2", "rep_3", "rep_4", "compression_ratio", "word_entropy", "non_lexical", "prompt_copy", "copied", "words",
-    "whole", "opener", "closer", "sketch", "head_of_text",
+ANSWER_COLUMNS = [*PLACE, "finish", "error", "token_entropy", "entropy_slope", "top_1_share"]
+STORED = [*PLACE, "finish", "error", "token_entropy", "token_stats"]
+"""What of an answer's record `ANSWER_COLUMNS` are made of."""
+MEASURED_COLUMNS = [
+    "degenerate", "loop", "empty", "rep_1", "rep_2", "rep_3", "rep_4", "compression_ratio", "word_entropy",
+    "non_lexical", "prompt_copy", "copied", "words", "whole", "opener", "closer", "sketch", "head_of_text",
 ]  # fmt: skip
 JUDGMENT_COLUMNS = [*PLACE, "judge", "repeat", "score", "label", "error", "unjudged"]
 OBJECTS = {
@@ -41,6 +48,8 @@ Prompts = dict[tuple[str, str], Sequence[str]]
 """The turns of each task's items."""
 Begins = dict[tuple[str, str], int]
 """Where in items.jsonl the record of each task's item begins."""
+NOT_SAID = ("error", "missing")
+"""How an answer ended of which there is no text to measure."""
 LETTERS_AT_ONCE = 1 << 24
 """Characters of answers after which a batch is full, however few they are."""
 Column = Sequence[Any] | NDArray[Any]
@@ -66,30 +75,42 @@ class RunFrames:
     items: pd.DataFrame
     answers: pd.DataFrame
     judgments: pd.DataFrame
+    measured: Callable[[], pd.DataFrame]
+    """Gives `texts`; tables that are cut from these share it, so that nothing is measured twice."""
+
+    @property
+    def texts(self) -> pd.DataFrame:
+        """`answers` with the collapse measures of their texts, which are read and measured when first asked for."""
+        return self.measured()
 
 
 def read_frames(directory: Path) -> RunFrames:
-    """Read a run's records."""
-    begins: Begins = {}
+    """Read a run's records.
+
+    Raises:
+        BadInput: a line that is no record.
+    """
     names = Names()
-    asked = map(_counted, _noted(directory / ITEMS, begins))
+    asked = map(_counted, _records(directory / ITEMS, ITEM_FIELDS))
     items = _frame(_columns(asked, ITEM_COLUMNS), ITEM_COLUMNS, names)
     answers, judgments = (directory / name for name in RECORDS)
-    grades = (record for _, record in read_records(judgments, JUDGMENT_FIELDS))
-    return RunFrames(
-        items=items,
-        answers=_newest(_frame(_measured(answers, directory / ITEMS, begins), ANSWER_COLUMNS, names), PLACE),
-        judgments=_newest(
-            _frame(_columns(grades, JUDGMENT_COLUMNS), JUDGMENT_COLUMNS, names), [*PLACE, "judge", "repeat"]
-        ),
-    )
+    given = _frame(map(_with_stats, _columns(_records(answers, ANSWER_FIELDS), STORED)), ANSWER_COLUMNS, names)
+    judged = _frame(_columns(_records(judgments, JUDGMENT_FIELDS), JUDGMENT_COLUMNS), JUDGMENT_COLUMNS, names)
+    newest = _newest(given, PLACE)
+    kept = _rows(given, newest)
+
+    @cache
+    def measured() -> pd.DataFrame:
+        measures = _frame(_measured(answers, directory / ITEMS, len(newest)), MEASURED_COLUMNS, names)
+        if len(measures) < len(newest):
+            raise BadInput(f"{answers} was cut while it was read: read the run again")
+        return _beside(kept, _rows(measures, newest))
+
+    return RunFrames(items, kept, _rows(judged, _newest(judged, [*PLACE, "judge", "repeat"])), measured)
 
 
-def _noted(path: Path, begins: Begins) -> Iterator[dict[str, Any]]:
-    """The items; where the record of each begins is noted in `begins`."""
-    for offset, record in read_records(path, ITEM_FIELDS):
-        begins[record["task"], record["item"]] = offset
-        yield record
+def _records(path: Path, fields: Collection[str]) -> Iterator[dict[str, Any]]:
+    return (record for _, record in read_records(path, fields))
 
 
 def prompt_of(prompts: Prompts, task: str, item: str, turn: int) -> str:
@@ -112,10 +133,25 @@ def request_of(record: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _columns(records: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> Iterator[Batch]:
-    """The fields of some records at a time, a list a column."""
-    every = iter(records)
-    while batch := list(islice(every, WORTH_COMPILING)):
-        yield {column: [record.get(column) for record in batch] for column in columns}
+    """The fields of some records at a time, a column each; what else a record holds is let go of at once."""
+    fields = itemgetter(*columns)
+
+    def taken(record: Mapping[str, Any]) -> tuple[Any, ...]:
+        try:
+            found: tuple[Any, ...] = fields(record)
+            return found
+        except KeyError:  # of an earlier version, which lacks a field
+            return tuple(map(record.get, columns))
+
+    rows = map(taken, records)
+    while batch := list(islice(rows, WORTH_COMPILING)):
+        yield dict(zip(columns, zip(*batch, strict=True), strict=True))
+
+
+def _with_stats(batch: Batch) -> Batch:
+    """Some answers, with what is wanted of the statistics of their tokens in columns of its own."""
+    stats = [known or {} for known in batch["token_stats"]]
+    return {**batch, **{name: [known.get(name) for known in stats] for name in ("entropy_slope", "top_1_share")}}
 
 
 def _prompts(items: Path, begins: Begins, answers: Iterable[Mapping[str, Any]]) -> Prompts:
@@ -131,14 +167,15 @@ def _prompts(items: Path, begins: Begins, answers: Iterable[Mapping[str, Any]]) 
     return found
 
 
-def _measured(path: Path, items: Path, begins: Begins) -> Iterator[Batch]:
-    """Answers with their collapse measures in place of their text; where nothing was said, nothing is measured.
+def _measured(path: Path, items: Path, count: int) -> Iterator[Batch]:
+    """The collapse measures of the first `count` answers; where nothing was said, nothing is measured.
 
     Of the text only its first words stay, for measures of the set. In batches: many are measured faster than one.
     """
+    begins = {(record["task"], record["item"]): offset for offset, record in read_records(items, ITEM_FIELDS)}
     way: Way = "auto"
-    for batch in _batches(path):
-        said = [place for place, record in enumerate(batch) if record["finish"] not in ("error", "missing")]
+    for batch in _batches(islice(_records(path, ANSWER_FIELDS), count)):
+        said = [place for place, record in enumerate(batch) if record["finish"] not in NOT_SAID]
         texts = [batch[place]["text"] for place in said]
         prompts = _prompts(items, begins, batch)
         asked = [prompt_of(prompts, *(batch[place][key] for key in ("task", "item", "turn"))) for place in said]
@@ -160,24 +197,20 @@ def _measured(path: Path, items: Path, begins: Begins) -> Iterator[Batch]:
         }  # fmt: skip
         if len(said) < len(batch):
             columns = {name: _spread(column, said, len(batch)) for name, column in columns.items()}
-        stats = [record.get("token_stats") or {} for record in batch]
-        yield {
-            **{name: [record[name] for record in batch] for name in (*PLACE, "finish", "error", "token_entropy")},
-            **{name: [known.get(name) for known in stats] for name in ("entropy_slope", "top_1_share")},
-            **columns,
-        }
+        yield columns
 
 
-def _batches(path: Path) -> Iterator[list[dict[str, Any]]]:
-    """Answers, so many at a time as are worth compiling for, and fewer where they are long."""
+def _batches(answers: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """Answers at a time of which so many are measured as are worth compiling for; fewer where they are long."""
     batch: list[dict[str, Any]] = []
-    letters = 0
-    for _, record in read_records(path, ANSWER_FIELDS):
+    said = letters = 0
+    for record in answers:
         batch.append(record)
+        said += record["finish"] not in NOT_SAID
         letters += len(record["text"] or "")
-        if len(batch) >= WORTH_COMPILING or letters >= LETTERS_AT_ONCE:
+        if said >= WORTH_COMPILING or letters >= LETTERS_AT_ONCE or len(batch) >= 4 * WORTH_COMPILING:
             yield batch
-            batch, letters = [], 0
+            batch, said, letters = [], 0, 0
     if batch:
         yield batch
 
@@ -205,10 +238,20 @@ def _frame(batches: Iterable[Batch], columns: Sequence[str], names: Names) -> pd
 def _series(name: str, column: Column, names: Names) -> pd.Series[Any]:
     import pandas as pd
 
-    if name in NAMED:
-        column = [names[value] if isinstance(value, str) else value for value in column]
-    elif not isinstance(column, np.ndarray) and str in set(map(type, column)):
-        column = [legible(value) if isinstance(value, str) else value for value in column]
+    if isinstance(column, np.ndarray):
+        return pd.Series(column)
+    kinds = set(map(type, column))
+    if name in NAMED and kinds & {list, dict}:
+        # Of a damaged record: as a text it is no label, and can be told from others.
+        column = [str(value) if isinstance(value, list | dict) else value for value in column]
+        kinds.add(str)
+    if str in kinds:
+        shown = names.__getitem__ if name in NAMED else legible
+        column = (
+            list(map(shown, column))
+            if kinds == {str}
+            else [shown(value) if isinstance(value, str) else value for value in column]
+        )
     return pd.Series(column, dtype=object if name in OBJECTS else None)
 
 
@@ -227,7 +270,17 @@ def _joined(name: str, parts: list[pd.Series[Any]]) -> pd.Series[Any]:
     return pd.Series([value for part in parts for value in part.tolist()], dtype=object if name in OBJECTS else None)
 
 
-def _newest(frame: pd.DataFrame, key: list[str]) -> pd.DataFrame:
-    """A failed answer or judgment is followed by another try under the same key."""
-    older = frame.duplicated(key, keep="last")
-    return frame[~older].reset_index(drop=True) if older.any() else frame
+def _newest(frame: pd.DataFrame, key: list[str]) -> NDArray[np.bool_]:
+    """Which rows are the last of their key: a failed answer or judgment is followed by another try."""
+    return ~frame.duplicated(key, keep="last").to_numpy()
+
+
+def _rows(frame: pd.DataFrame, kept: NDArray[np.bool_]) -> pd.DataFrame:
+    return frame if kept.all() else frame[kept].reset_index(drop=True)
+
+
+def _beside(left: pd.DataFrame, right: pd.DataFrame) -> pd.DataFrame:
+    """The columns of both, row by row; none is copied."""
+    import pandas as pd
+
+    return pd.DataFrame({name: frame[name] for frame in (left, right) for name in frame}, copy=False)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from harness.capability_grades import JUDGED_BY, all_graded, capability_grades
 from harness.frames import PLACE, RunFrames
+from harness.jury import commonest
 from judges.outcome import OUTCOMES
 from tasks.task import GRADED_TURNS, GradedTurns, Scoring
 
@@ -36,6 +37,9 @@ class Scored:
 
 def grades_by_judge(frames: RunFrames, task: str, how: Scored) -> dict[str, pd.DataFrame]:
     """What each judge of a task said, a row an answer that is graded: score and label, or the `reason` for neither."""
+    if how.scoring == "capability":
+        mine = frames.items[frames.items.task == task]
+        return {JUDGED_BY: capability_grades(mine, frames.judgments[frames.judgments.task == task])}
     wanted = wanted_answers(frames.items[frames.items.task == task])
     if how.graded == "last":
         wanted = wanted[wanted.turn == wanted.turns]
@@ -70,6 +74,10 @@ def is_complete(frames: RunFrames, tasks: Mapping[str, Scored]) -> bool:
         if how.graded == "none":
             continue
         mine = items[items.task == task]
+        if how.scoring == "capability":
+            if not all_graded(mine, done[done.task == task]):
+                return False
+            continue
         answers = (mine.samples * mine.turns if how.graded == "every" else mine.samples).sum()
         if any(answers * repeats > judged.get((task, judge), 0) for judge, repeats in how.judges.items()):
             return False
@@ -103,7 +111,7 @@ def _graded(wanted: pd.DataFrame, frames: RunFrames, judge: str, repeats: int) -
         error=("error", "first"),
         judged=("repeat", "size"),
     ).reset_index()
-    grades["label"] = _commonest(mine.label, by_answer.ngroup().to_numpy(), len(grades))
+    grades["label"] = commonest(mine.label, by_answer.ngroup().to_numpy(), len(grades)).label
     answers = frames.answers[[*PLACE, "finish"]]
     graded = wanted.merge(answers, on=PLACE, how="left").merge(grades, on=PLACE, how="left")
     nothing = graded.score.isna() & graded.label.isna()
@@ -116,17 +124,3 @@ def _graded(wanted: pd.DataFrame, frames: RunFrames, judge: str, repeats: int) -
     graded.loc[graded.finish.isna(), "reason"] = "not answered"
     graded.loc[graded.reason.notna(), ["score", "label"]] = None
     return graded
-
-
-def _commonest(labels: pd.Series[Any], groups: NDArray[np.integer[Any]], count: int) -> pd.Series[Any]:
-    """The label of each of `count` groups that occurs most often, the earliest of equals; None where there is none.
-
-    `jury.commonest` of every group, without a series for each of a million.
-    """
-    import pandas as pd
-
-    known: list[list[Any]] = [[] for _ in range(count)]
-    there = labels.notna().to_numpy()
-    for group, label in zip(groups[there].tolist(), labels[there].tolist(), strict=True):
-        known[group].append(label)
-    return pd.Series([max(mine, key=mine.count) if mine else None for mine in known], dtype=object)

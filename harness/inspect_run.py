@@ -26,6 +26,7 @@ from tasks.collapse.thresholds import VERDICTS
 from tasks.collapse.words import WORD, head
 from tasks.conversation import AnswerKey
 from tasks.errors import BadInput, suggestion
+from tasks.task import CAPABILITY
 
 BOILERPLATE, REFUSED, UNJUDGED = "boilerplate", "refused", "unjudged"
 KINDS: Mapping[str, str] = {
@@ -164,6 +165,7 @@ def inspect_run(
 ) -> Inspection:
     """Find the `top` worst answers of each kind (all kinds by default), of one task or of all.
 
+    All are those that collapse measures: answers to lm-eval's tasks, most of which are choices, only if it is named.
     Texts of answers to harmful requests are withheld unless `show_harmful`; the few words in which answers to several
     prompts begin or end are not.
 
@@ -250,6 +252,8 @@ def _batches(path: Path, items: _Items, task: str | None) -> Iterator[list[_Said
         seen: set[tuple[str, int, int]] = set()
         for offset, record in read_records(path, ANSWER_FIELDS):
             if record["finish"] in ("error", "missing") or task not in (None, record["task"]):
+                continue
+            if task is None and record["task"].startswith(CAPABILITY):
                 continue
             key = (sys.intern(record["task"]), record["item"], record["sample"], record["turn"])
             if items.one_source and task is None:

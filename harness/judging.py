@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 from harness.config import JudgeConfig
 from harness.models.model import Model
 from harness.models.opening import OPENAI, open_named, template_of
-from judges.catalogue import Setting
+from judges.catalogue import NO_JUDGES, JudgeKind, Setting
 from judges.guard import AS_WRITTEN, read_guard_prompts
 from judges.reply_cache import ReplyCache
 from tasks.downloads import user_cache
@@ -50,8 +50,15 @@ class JudgeModels:
             self.setting.cache.close()
 
 
-def judge_models(config: JudgeConfig, say: Callable[[str], None]) -> JudgeModels:
+def judge_models(
+    config: JudgeConfig,
+    say: Callable[[str], None],
+    plugged: Mapping[str, JudgeKind] = NO_JUDGES,
+    names: Sequence[str] = (),
+) -> JudgeModels:
     """Nothing is loaded yet; models are opened as judges ask for them, each once.
+
+    `plugged` are judges that are not built in, `names` those that grade without being named in `config`.
 
     Raises:
         BadInput: by `setting.open_model`, a judge model that can not be used.
@@ -64,7 +71,7 @@ def judge_models(config: JudgeConfig, say: Callable[[str], None]) -> JudgeModels
             opened[key] = open_named(name, config, config.judge_base_url, JUDGE_KEYS, say, template)
         return opened[key]
 
-    asks = any(":" in name for name in config.judge)
+    asks = any(":" in name for name in (*config.judge, *names))
     cache = ReplyCache(user_cache() / CACHE, say) if config.cache and asks else None
     setting = Setting(
         open_model,
@@ -76,6 +83,7 @@ def judge_models(config: JudgeConfig, say: Callable[[str], None]) -> JudgeModels
         read_guard_prompts(config.guard_prompt, user_path),
         fence_secret() if asks else b"",
         cache,
+        plugged,
     )
     return JudgeModels(opened, setting)
 

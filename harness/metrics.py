@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness.capability_grades import capability_metrics
 from harness.figures import Metric, counts, rate
 from harness.grades import RATING_SCALE
 from judges.outcome import OUTCOMES
@@ -32,7 +33,8 @@ def groups_of(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     """All rows, then those of each category and of each attack, in the order of the data."""
     yield ALL, rows
     for category, of_category in rows.groupby("category", sort=False):
-        yield str(category), of_category
+        if category != ALL:  # which is that of items that have none
+            yield str(category), of_category
     if (rows.attack != NONE).any():
         for attack, under_attack in rows.groupby("attack", sort=False):
             yield BY_ATTACK + str(attack), under_attack
@@ -123,15 +125,24 @@ METRICS: Mapping[Scoring, Callable[[pd.DataFrame], Iterator[Metric]]] = {
     "attack_success": _attack_success,
     "over_refusal": _over_refusal,
     "pairs": _pairs,
+    "capability": capability_metrics,
 }
 
 
 def every_metric() -> frozenset[str]:
     """Every name that a metric can have, as METRIC and as TASK.METRIC."""
-    from harness.collapse_metrics import TEXT_METRICS
     from tasks.task import KINDS
 
-    names: Mapping[Scoring, tuple[str, ...]] = {
+    names = metrics_by_scoring()
+    of_tasks = {(kind.name, metric) for kind in KINDS.values() for metric in names.get(kind.scoring, ())}
+    return frozenset(name for task, metric in of_tasks for name in (metric, f"{task}.{metric}"))
+
+
+def metrics_by_scoring() -> Mapping[Scoring, tuple[str, ...]]:
+    """What is reported of a task by how it is scored; ratings of tasks with more than two turns have more of them."""
+    from harness.collapse_metrics import TEXT_METRICS
+
+    return {
         "ratings": ("turn_1", "turn_2", "average"),
         "attack_success": (
             "asr", "asr_lenient", "asr_coherent", "refusal", "degenerate", UNJUDGED, "asr_low", "asr_high", "asr_any",
@@ -140,5 +151,3 @@ def every_metric() -> frozenset[str]:
         "over_refusal": ("over_refusal", "degenerate", UNJUDGED),
         "texts": TEXT_METRICS,
     }  # fmt: skip
-    of_tasks = {(kind.name, metric) for kind in KINDS.values() for metric in names.get(kind.scoring, ())}
-    return frozenset(name for task, metric in of_tasks for name in (metric, f"{task}.{metric}"))

@@ -34,5 +34,16 @@ def say(message: str) -> None:
         print_line(message, sys.stderr)
 
 
+def printable(text: str) -> str:
+    """Text of a file or a model, on one line: what could steer a terminal is shown, not sent."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
+def takes_colour(stream: TextIO | None) -> bool:
+    """Whether a stream leads to a terminal whose user did not say no to colours (https://no-color.org)."""
+    wanted = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return stream is not None and wanted and stream.isatty()
+
+
 def say_nothing(_: str) -> None:
     """`say`, for --quiet."""

@@ -7,6 +7,7 @@ resumed as it was begun. What a judge gave no verdict on is asked again; what ha
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,13 +18,14 @@ from harness.config import JUDGE_FLAGS, judge_config
 from harness.engine import Assignment, Engine, Tally, conversations
 from harness.judging import JudgeModels, judge_models
 from harness.plan import refuse_idle_judge_flags
+from harness.plugins import find_plugins
 from harness.printing import say, say_nothing
 from harness.records import read_records
 from harness.results import RunResult, read_result
 from harness.sitting import Sitting, recorded, work
 from harness.store import ITEM_FIELDS, ITEMS, JUDGES_ADDED, MANIFEST, SCORES, RunStore, differences, run_manifest
 from harness.stored_run import judges_of
-from judges.catalogue import JUDGES, Grading, Protocol, known_judge, open_judges
+from judges.catalogue import JUDGES, Grading, JudgeKind, Protocol, known_judge, open_judges
 from judges.judgment import Judge
 from tasks.errors import BadInput
 from tasks.item import Item, parse_item
@@ -56,6 +58,10 @@ class StoredTask:
     def unchecked(self) -> int:
         return sum(len(item.turns) - sum(map(bool, item.checks)) for item in self.asked)
 
+    @property
+    def referenced(self) -> int:
+        return sum(any(text.strip() for text in item.reference) for item in self.asked)
+
     def items(self) -> Iterator[Item]:
         return iter(self.asked)
 
@@ -78,12 +84,17 @@ def judge_run(directory: Path, flags: Mapping[str, Any], data: Path | None = Non
     started = time.perf_counter()
     with RunStore.open_to_judge(directory) as store:
         manifest = run_manifest(directory)
-        config = judge_config(flags if "judge" in flags else {**_own_flags(manifest), **flags})
+        tell = say_nothing if quiet else say
+        own = flags.get("include", () if "judge" in flags else manifest["config"].get("include", ()))
+        plugged = find_plugins(own, tell).judges
+        config = judge_config(flags if "judge" in flags else {**_own_flags(manifest, plugged), **flags})
         refuse_idle_judge_flags(config)
         names = config.judge
-        models = judge_models(config, say_nothing if quiet else say)
+        models = judge_models(config, tell, plugged)
         tasks = stored_tasks(directory, manifest)
-        able = [task for task in tasks if any(task.scoring in known_judge(name).grades for name in names)] or tasks
+        able = [
+            task for task in tasks if any(task.scoring in known_judge(name, plugged).grades for name in names)
+        ] or tasks
         judges = open_judges(
             names, [grading_of(task, manifest, data, config.protocol) for task in able], models.setting
         )
@@ -128,7 +139,8 @@ def stored_tasks(directory: Path, manifest: Mapping[str, Any]) -> list[StoredTas
         samples.setdefault(record["task"], {})[record["item"]] = record["samples"]
     tasks = manifest["identity"]["tasks"].items()
     stored = [StoredTask(name, how["scoring"], items[name], samples[name]) for name, how in tasks if name in items]
-    graded = [task for task in stored if GRADED_TURNS[task.scoring] != "none"]
+    # What lm-eval has run only lm-eval can grade.
+    graded = [task for task in stored if task.scoring != "capability" and GRADED_TURNS[task.scoring] != "none"]
     if not graded:
         raise BadInput(f"{directory} holds no answers that a judge could grade")
     return graded
@@ -151,14 +163,15 @@ def grading_of(
             f"the judge prompts of {task.name} are no longer at {prompts}: say where by --data PATH, or use "
             "--protocol bench"
         )
-    return Grading(task.name, task.scoring, None, prompts, task.unchecked, task.longest)
+    return Grading(task.name, task.scoring, None, prompts, task.unchecked, task.longest, task.referenced)
 
 
-def _own_flags(manifest: Mapping[str, Any]) -> dict[str, Any]:
+def _own_flags(manifest: Mapping[str, Any], plugged: Mapping[str, JudgeKind]) -> dict[str, Any]:
     """The flags by which the run was made to be graded; offline judges that nobody named are named here."""
     config = manifest["config"]
     flags = {key: config[key] for key in JUDGE_FLAGS if config.get(key) is not None}
-    by_default = [judge for judges in manifest["identity"]["judges"].values() for judge in judges if judge in JUDGES]
+    used = [judge for judges in manifest["identity"]["judges"].values() for judge in judges]
+    by_default = [judge for judge in used if judge in JUDGES or re.split("[:@]", judge)[0] in plugged]
     return {**flags, "judge": list(dict.fromkeys([*flags.get("judge", ()), *by_default]))}
 
 

@@ -26,7 +26,7 @@ from harness.intervals import mean_interval
 from harness.jury import dissent_within, jury, variance_within
 from harness.metrics import ALL, METRICS, groups_of
 from harness.stored_run import StoredRun
-from tasks.task import PROBE, Scoring
+from tasks.task import COLLAPSE, Scoring
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,13 +73,13 @@ def run_scores(frames: RunFrames, tasks: Mapping[str, Scored], *, same_answers: 
     scores: list[Score] = []
     for task, how in tasks.items():
         if how.graded == "none":
-            # What probe asks is a group of what collapse measures.
-            scores += [] if task == PROBE else _text_scores(task, frames, same_answers)
+            # What probe and its like ask is a group of what collapse measures.
+            scores += _text_scores(task, frames, same_answers) if task == COLLAPSE else []
             continue
         by_judge = grades_by_judge(frames, task, how)
         for judge, graded in by_judge.items():
             scores += _by_group(task, judge, graded, how.scoring)
-            if how.judges[judge] > 1:
+            if how.scoring != "capability" and how.judges[judge] > 1:
                 scores.append(_noise(task, judge, _repeats(frames, task, judge), how.scoring, graded))
         if len(by_judge) > 1:
             scores += _by_group(task, JURY, jury(list(by_judge.values())), how.scoring)
@@ -91,7 +91,7 @@ def overall_metrics(run: StoredRun) -> Iterator[tuple[str, str | None, Metric]]:
     """Every metric over all answers of a run that has values for single ones: task, judge (or jury), metric."""
     for task, how in run.tasks.items():
         if how.graded == "none":
-            if task != PROBE:
+            if task == COLLAPSE:
                 texts = read_texts(run.frames, same_answers=run.same_answers)
                 yield from ((task, None, metric) for metric in text_metrics(texts))
             continue

@@ -146,6 +146,22 @@ class RunStore:
         if judgment.error is None:
             self.judged.add(judgment.key)
 
+    def add_batch(self, answers: Sequence[Answer], judgments: Sequence[Judgment]) -> None:
+        """Store records that belong together; they are durable when this returns. Nothing else may be on its way.
+
+        Raises:
+            RunStopped: the disk gave up.
+        """
+        records: list[tuple[Kind, Answer | Judgment]] = [("answers", answer) for answer in answers]
+        records += [("judgments", judgment) for judgment in judgments]
+        try:
+            self._write([(kind, (json.dumps(vars(record)) + "\n").encode()) for kind, record in records])
+        except OSError as error:
+            raise RunStopped(
+                f"can not write to {self.directory}: {error.strerror or error}; make room and run the same command"
+            ) from None
+        self.judged |= {judgment.key for judgment in judgments}
+
     async def _add(self, kind: Kind, record: Answer | Judgment) -> None:
         # Lone surrogates, which a model can say, are written as escapes: ensure_ascii keeps every line valid UTF-8.
         self._pending.append((kind, (json.dumps(vars(record)) + "\n").encode()))

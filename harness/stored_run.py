@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from harness.capability_figures import LM_EVAL_FIGURES, Unit, read_units
 from harness.frames import RunFrames, read_frames
 from harness.grades import Scored, is_complete
 from harness.models.replay import ANSWERS_BACKEND
@@ -68,8 +69,21 @@ class StoredRun:
         return bool(self.manifest["identity"]["model"]["backend"] == ANSWERS_BACKEND)
 
     @cached_property
+    def lm_eval_units(self) -> Mapping[str, Unit]:
+        """lm-eval's own figures, by the unit of `capability:` tasks that it ran."""
+        return read_units(self.directory)
+
+    @property
+    def not_run_by_lm_eval(self) -> list[str]:
+        """The units of `capability:` tasks that lm-eval has not run to their end."""
+        units = dict.fromkeys(task["unit"] for task in self.described_tasks.values() if "unit" in task)
+        return [unit for unit in units if unit not in self.lm_eval_units]
+
+    @cached_property
     def is_complete(self) -> bool:
         """Whether its records hold every item, answer and judgment that it was to have."""
+        if self.not_run_by_lm_eval:
+            return False
         asked = sum(task.get("items", 0) for task in self.described_tasks.values())
         return len(self.frames.items) == asked and is_complete(self.frames, self.tasks)
 
@@ -81,7 +95,7 @@ class StoredRun:
         """
         decisive = [self.manifest["identity"], self.manifest["model"], self.manifest.get(JUDGES_ADDED, {})]
         digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode())
-        for name in (ITEMS, *RECORDS):
+        for name in (ITEMS, *RECORDS, *((LM_EVAL_FIGURES,) if self.lm_eval_units else ())):
             digest.update(f"\n{name} {sha256_of(self.directory / name)}".encode())
         return digest.hexdigest()
 

@@ -3,13 +3,16 @@
 rubric                 a program
 openai:gpt-4o          a chat model behind an API, asked for a verdict
 guard:CKPT             a safety classifier
+closeness@openai:gpt-4o  a judge file's prompt, put to a chat model
 judgments:FILE         verdicts that somebody stored
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -17,6 +20,7 @@ from judges.expected_rating import ExpectedRatingJudge
 from judges.fastchat import FastChatForm, FastChatPairForm
 from judges.forms import HarmYesNoForm, RatingForm, outcome_form, strong_reject_form
 from judges.guard import GuardJudge, GuardPrompt, known_format, prompt_for, recognised, refuse_deaf_template
+from judges.judge_files import FileJudge
 from judges.judgment import Judge, JudgeModel, ScoringModel
 from judges.llm import LLMJudge
 from judges.outcome import OutcomeJudge
@@ -27,7 +31,7 @@ from judges.rubric import RubricJudge
 from judges.stored import open_stored
 from tasks.errors import BadInput, suggestion
 from tasks.mt_bench import read_judge_prompts
-from tasks.task import Scoring
+from tasks.task import BUILT_IN, Scoring
 
 Protocol = Literal["bench", "fastchat"]
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
@@ -43,7 +47,8 @@ class Grading:
     """What a judge must know of a task to grade it.
 
     `judge` is the one that grades it by default; `judge_prompts` the file of prompts that belongs to its data, if any;
-    `unchecked` the number of its turns that have no checks, `longest` the greatest number of turns of an item.
+    `unchecked` the number of its turns that have no checks, `longest` the greatest number of turns of an item,
+    `referenced` the number of its items with a reference answer, None where nobody counted.
     """
 
     task: str
@@ -52,6 +57,7 @@ class Grading:
     judge_prompts: Path | None = None
     unchecked: int = 0
     longest: int = 1
+    referenced: int | None = None
 
 
 @dataclass(frozen=True)
@@ -60,7 +66,8 @@ class Setting:
 
     `open_as_written` opens one that is shown a prompt without any chat template around it, `chat_template` is that of a
     local checkpoint. `protocol` None is that of the data where prompts came with them, else our own. `harm_form` is how
-    a chat model is asked about answers to harmful requests, `guard_prompts` are those of classifiers by format.
+    a chat model is asked about answers to harmful requests, `guard_prompts` are those of classifiers by format;
+    `plugged` are judges that are not built in, by their names.
     """
 
     open_model: Callable[[str], JudgeModel]
@@ -72,21 +79,33 @@ class Setting:
     guard_prompts: Mapping[str | None, GuardPrompt] = field(default_factory=dict)
     secret: bytes = b""
     cache: ReplyCache | None = None
+    plugged: Mapping[str, JudgeKind] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class JudgeKind:
-    """A judge by its name, or by the first part of it, up to the colon. `grades` are the ways of scoring it serves."""
+    """A judge by its name, or by the first part of it, up to the colon or the at sign.
+
+    `grades` are the ways of scoring it serves, `origin` is the file or the package that it comes from; `file` is what a
+    judge file says.
+    """
 
     name: str
     about: str
     grades: Sequence[Scoring]
     open: Callable[[str, Grading, Setting], Judge]
+    origin: str = BUILT_IN
+    file: FileJudge | None = None
+
+    @property
+    def head(self) -> str:
+        """`openai` of `openai:NAME`, `closeness` of `closeness@MODEL`; the name where it is all there is to say."""
+        return re.split("[:@]", self.name, maxsplit=1)[0]
 
     @property
     def prefix(self) -> str:
         """`openai:` of `openai:NAME`; "" for a judge whose name is all there is to say."""
-        return self.name[: self.name.index(":") + 1] if ":" in self.name else ""
+        return self.name[: len(self.head) + 1] if self.head != self.name else ""
 
 
 def _rubric(_: str, grading: Grading, __: Setting) -> Judge:
@@ -149,6 +168,33 @@ def _guard(name: str, _: Grading, setting: Setting) -> Judge:
     return OutcomeJudge(GuardJudge(name, setting.open_model(model), form))
 
 
+def file_judge(file: FileJudge) -> JudgeKind:
+    """The judge of a file, which is asked of the model named after its own name and an at sign."""
+    return JudgeKind(f"{file.name}@MODEL", file.about, file.grades, partial(_of_file, file), str(file.path), file)
+
+
+def _of_file(file: FileJudge, name: str, grading: Grading, setting: Setting) -> Judge:
+    model = name.removeprefix(f"{file.name}@")
+    if ":" not in model:
+        raise BadInput(
+            f"--judge {name}: which model is {model}? Write {file.name}@openai:{model} or {file.name}@hf:{model}"
+        )
+    if setting.read_by != "text":
+        raise BadInput(
+            f"--judge-by {setting.read_by} reads ratings of our own prompt, not of {file.name}: leave it out"
+        )
+    if file.wants_reference and grading.referenced == 0:
+        raise BadInput(f"{file.name} shows the judge a {{reference}}, and no item of {grading.task} has one")
+    judge = LLMJudge(name, setting.open_model(model), file.form(grading.scoring), setting.secret, setting.cache)
+    return judge if grading.scoring == "ratings" else OutcomeJudge(judge)
+
+
+def model_of(name: str) -> str:
+    """The model that a judge of this name asks: what stands behind the at sign of a judge file's, else the name."""
+    head, at, model = name.partition("@")
+    return model if at and ":" not in head else name
+
+
 def prompts_for(grading: Grading, setting: Setting) -> Path | None:
     """The file of prompts by which a task is graded, or None for our own.
 
@@ -200,18 +246,32 @@ JUDGES = {
 }  # fmt: skip
 
 
-def known_judge(name: str) -> JudgeKind:
-    """The kind of judge that a name asks for; raises BadInput with near matches."""
-    for kind in JUDGES.values():
+NO_JUDGES: Mapping[str, JudgeKind] = {}
+
+
+def known_judge(name: str, plugged: Mapping[str, JudgeKind] = NO_JUDGES) -> JudgeKind:
+    """The kind of judge that a name asks for, built in or `plugged` in; raises BadInput with near matches."""
+    for kind in (*JUDGES.values(), *plugged.values()):
         if (kind.prefix and name.startswith(kind.prefix)) or name == kind.name:
             if name == kind.prefix:
-                raise BadInput(f"--judge {name} lacks what follows the colon: {kind.name}")
+                sign = "colon" if name.endswith(":") else "at sign"
+                raise BadInput(f"--judge {name} lacks what follows the {sign}: {kind.name}")
             return kind
+        if kind.file and name == kind.head:
+            raise BadInput(f"--judge {name} asks a model: which? Write {name}@openai:NAME or {name}@hf:CKPT")
     if name == "guard":
         raise BadInput("--judge guard: which classifier? Write --judge guard:CKPT or --judge guard:openai:NAME")
     if name == "llm":
         raise BadInput("--judge llm: which model? Write --judge openai:NAME or --judge hf:CKPT")
-    raise BadInput(f"no judge {name!r}: {suggestion(name, JUDGES, 'judges')}")
+    known = [kind.name for kind in (*JUDGES.values(), *plugged.values())]
+    raise BadInput(f"no judge {name!r}: {suggestion(name, known, 'judges')}")
+
+
+def _opened(name: str, grading: Grading, setting: Setting) -> Judge:
+    kind = known_judge(name, setting.plugged)
+    if grading.scoring not in kind.grades:
+        raise BadInput(f"{grading.task} names {name} as its judge, which grades only {', '.join(kind.grades)}")
+    return kind.open(name, grading, setting)
 
 
 def open_judges(names: Sequence[str], gradings: Sequence[Grading], setting: Setting) -> dict[str, list[Judge]]:
@@ -224,7 +284,7 @@ def open_judges(names: Sequence[str], gradings: Sequence[Grading], setting: Sett
     refuse_missing_prompts(gradings, setting)
     if setting.harm_form != "outcome" and not any(grading.scoring == "attack_success" for grading in gradings):
         raise BadInput(f"--harm-form {setting.harm_form} is about answers to harmful requests (asr): leave it out")
-    kinds = {name: known_judge(name) for name in names}
+    kinds = {name: known_judge(name, setting.plugged) for name in names}
     for name, kind in kinds.items():
         if not any(grading.scoring in kind.grades for grading in gradings):
             raise BadInput(f"the judge {name} can grade none of {', '.join(grading.task for grading in gradings)}")
@@ -235,7 +295,7 @@ def open_judges(names: Sequence[str], gradings: Sequence[Grading], setting: Sett
             able = [grading.judge]
         if not able and grading.scoring != "texts":
             raise BadInput(f"{grading.task} is graded by a chat model: name one with --judge openai:NAME or hf:CKPT")
-        opened[grading.task] = [known_judge(name).open(name, grading, setting) for name in able]
+        opened[grading.task] = [_opened(name, grading, setting) for name in able]
         if len({judge.name for judge in opened[grading.task]}) < len(able):
             raise BadInput(f"two judges of {grading.task} go by the same name: leave one out")
     return opened

@@ -208,6 +208,16 @@ def several_lines(prompt_id: str, question: str, lines: str) -> JudgePrompt:
     )
 
 
+def of_an_author(prompt_id: str, system: str, question: str, line: str, reminder: str) -> JudgePrompt:
+    """Somebody else's prompt, with what ours say of the fence, and of the `line` that is to end a reply, if any."""
+    return JudgePrompt(
+        id=prompt_id,
+        system=f"{system.strip()}\n\n{_MATERIAL}",
+        user=f"{question.strip()}\n\n{_REASONS_FIRST}{line}" if line else question.strip(),
+        reminder=_NO_VERDICT + line if line else reminder,
+    )
+
+
 HARMFUL_OUTCOME = one_word(
     "bench-outcome-harmful-1",
     """\

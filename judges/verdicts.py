@@ -47,6 +47,22 @@ def choice(reply: str, answers: Sequence[str], options: Sequence[str]) -> str | 
     return named[-1] if named else None
 
 
+def matched(reply: str, answers: Sequence[str], form: re.Pattern[str]) -> str | None:
+    """What the one group of `form` holds where it matches last; None where no match is certain to be the judge's own.
+
+    A match that an answer holds as well counts solely as the closing line of the reply, and no quotation of an answer.
+    """
+    squeezed = _squeezed_all(answers)
+    own = None
+    for found in form.finditer(reply):
+        start = reply.rfind("\n", 0, found.start()) + 1
+        closes = not (reply[start : found.start()] + reply[found.end() :]).strip(" \t\r\n.*_")
+        planted = any(_squeezed(found[0]) in answer for answer in squeezed)
+        if not planted or (closes and not _quoted(reply[:start], found[0], len(found[0]), squeezed, NAMES)):
+            own = found[1]
+    return own
+
+
 def fields(reply: str, answers: Sequence[str], ranges: Mapping[str, tuple[int, int]]) -> dict[str, int] | None:
     """Several named marks in whole numbers (`specific: [[4]]`); None unless all are there and in range."""
     said = _named(reply, answers, list(ranges)) or {}

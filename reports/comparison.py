@@ -12,7 +12,7 @@ by differences and intervals, without a test: ten questions decide nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -31,7 +31,7 @@ from reports.transitions import Transitions, pairs_of, transitions
 from tasks.collapse.verdict import ModelVerdict
 from tasks.errors import BadInput, suggestion
 from tasks.paths import user_path
-from tasks.task import PROBE
+from tasks.task import COLLAPSE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -231,7 +231,7 @@ def paired_metrics(both: Couple, texts: Texts | None, choice: Choice) -> Iterato
     """Every metric that has values in both runs."""
     for task in both.in_both:
         if both.baseline.tasks[task].graded == "none":
-            if texts and task != PROBE:
+            if texts and task == COLLAPSE:
                 for before, after in aligned(*texts.metrics):
                     yield PairedMetric(task, None, ALL, before.name, pair(before, after))
         elif choice.force or not both.refused(task):
@@ -297,15 +297,27 @@ def _chosen(rows: Sequence[Comparison], choice: Choice) -> list[Comparison]:
         known = sorted({row.judge for row in rows if row.judge})
         raise BadInput(f"no judge {choice.judge!r} graded both runs: {suggestion(choice.judge, known, 'judges')}")
     names = {name: row for row in rows for name in (row.metric, f"{row.task}.{row.metric}")}
-    if unknown := [name for name in choice.metrics if name not in names]:
+    metrics = _whole(choice.metrics, names)
+    if unknown := [name for name in metrics if name not in names]:
         # Either form is understood; offered is the one that was tried.
         like = sorted({name for name in names if ("." in name) == ("." in unknown[0])})
         raise BadInput(f"no metric {unknown[0]!r} in both runs: {suggestion(unknown[0], like, 'metrics')}")
-    wanted = set(choice.metrics) or set(names)
+    wanted = set(metrics) or set(names)
     return [
         row for row in rows
         if {row.metric, f"{row.task}.{row.metric}"} & wanted and choice.judge in (None, row.judge)
     ]  # fmt: skip
+
+
+def _whole(given: Sequence[str], known: Collection[str]) -> list[str]:
+    """Names that were given in a list with commas: of lm-eval's metrics some have one in their name."""
+    names: list[str] = []
+    for name in given:
+        if names and name not in known and f"{names[-1]},{name}" in known:
+            names[-1] += f",{name}"
+        else:
+            names.append(name)
+    return names
 
 
 # --- beside the rows ---

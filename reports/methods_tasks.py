@@ -12,7 +12,7 @@ from judges.stored import HUMAN, JUDGMENTS
 from reports.bibliography import OF_SETS
 from reports.methods_text import Cite, Sentence, short_hash, told
 from reports.paper_table import Row
-from reports.tables_of_runs import CAPABILITY
+from tasks.task import CAPABILITY, Scoring
 
 ASKED: Mapping[str, Sentence] = {
     "mt_bench": ["mt_bench: the two-turn questions of MT-Bench", Cite("zheng2023")],
@@ -26,6 +26,7 @@ ASKED: Mapping[str, Sentence] = {
 SET = re.compile(r", the set (\w+), licence: ")
 """How a manifest names a published set."""
 EMBEDDED = "embedded"
+LM_EVALS: Scoring = "capability"
 
 
 def tasks(runs: Mapping[str, StoredRun], rows: Sequence[Row]) -> Iterator[Sentence]:
@@ -65,7 +66,18 @@ def _counted(described: Mapping[str, Any], task: str, row: Row | None) -> str:
     attacks = described.get("attacks", {})
     under = f", each request under {', '.join(attacks)}" if attacks else ""
     data = f", data SHA-256 {short_hash(described['sha256'])}" if "sha256" in described else ""
-    return f"n = {items}{several}{under}{data}"
+    return f"n = {items}{several}{under}{data}{_as_lm_eval_asks(described)}"
+
+
+def _as_lm_eval_asks(described: Mapping[str, Any]) -> str:
+    """What decides the figures of a task of lm-eval, beside its data."""
+    if described["scoring"] != LM_EVALS:
+        return ""
+    template = "with" if described["chat_template"] else "without"
+    return (
+        f", version {described['version']} of the task (settings SHA-256 {short_hash(described['config_sha256'])}), "
+        f"{described['num_fewshot']}-shot, {template} the chat template, lm-eval {described['lm_eval']}"
+    )
 
 
 def _row(rows: Sequence[Row], name: str) -> Row | None:
@@ -80,7 +92,8 @@ def sampled(runs: Mapping[str, StoredRun]) -> Iterator[Sentence]:
     tasks_of: dict[str, list[str]] = {}
     for task in dict.fromkeys(task for run in runs.values() for task in run.described_tasks):
         described = {name: it for name, run in runs.items() if "items" in (it := run.described_tasks.get(task, {}))}
-        if described:
+        # How lm-eval samples is in its task's settings.
+        if described and not task.startswith(CAPABILITY):
             tasks_of.setdefault(told({name: _sampling(it) for name, it in described.items()}), []).append(task)
     for text, names in tasks_of.items():
         yield [f"Answers to {', '.join(names)}: {text}."]
@@ -117,6 +130,8 @@ def judged(runs: Mapping[str, StoredRun]) -> Iterator[Sentence]:
     """A sentence a task and judge: what it is, which prompt it was asked with, how often it graded an answer."""
     by_program = False
     for task in dict.fromkeys(task for run in runs.values() for task in run.judges):
+        if task.startswith(CAPABILITY):
+            continue
         for judge in dict.fromkeys(judge for run in runs.values() for judge in run.judges.get(task, {})):
             hows = {name: run.judges[task][judge] for name, run in runs.items() if judge in run.judges.get(task, {})}
             works = sorted({work for how in hows.values() for work in _works(task, how)})

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from harness.agreement import Figure
 from harness.figures import Metric, Rate
 from harness.intervals import BOOTSTRAP_FROM, CONFIDENCE, Interval
-from reports.significance.bootstrap import bca_ratio
-from reports.significance.means import SIGN_FLIP, TOO_FEW, clustered_se, paired_mean, sign_flip
+from reports.significance.means import SIGN_FLIP, TOO_FEW, UNTESTED, clustered_se, paired_mean, sign_flip
 from reports.significance.power import detectable_mean_difference, detectable_share_difference
 from reports.significance.proportions import PairedCounts, clustered_difference, mcnemar, relative_change, tango
+from reports.significance.ratios import ratio_interval
 
 UNIT = ["task", "item", "sample", "turn"]
 Values = NDArray[np.float64]
@@ -89,8 +89,9 @@ def pair(baseline: Metric, candidate: Metric) -> Paired:
         both.value_before.to_numpy(dtype=np.float64),
         both.value_after.to_numpy(dtype=np.float64),
         requests,
-        baseline.is_rate,
-        baseline.scale,
+        # Whether lm-eval's values are all 0 or 1 shows in the values of a run alone.
+        baseline.is_rate and candidate.is_rate,
+        baseline.scale if baseline.scale == candidate.scale else None,
         len(before) - len(both),
         len(after) - len(both),
     )
@@ -134,7 +135,6 @@ class Difference:
     answers: int = 0
 
 
-UNTESTED = "described only"
 OF_THE_SET = "of the set as a whole"
 
 
@@ -152,24 +152,24 @@ def difference(paired: Paired, *, tested: bool = True) -> Difference:
     if paired.is_rate:
         low, high = rate_interval(paired) or (None, None)
         plain = replace(plain, low=low, high=high)
-        found = _of_rates(paired, plain) if paired.one_answer_each else _of_clustered_rates(paired, plain)
+        found = _of_rates(paired, plain) if paired.one_answer_each else _of_clustered_rates(paired, plain, tested)
     else:
-        found = _of_means(paired, plain)
+        found = _of_means(paired, plain, tested)
     return found if tested else replace(found, p=None, test=UNTESTED, p_beside=None, test_beside=None)
 
 
-def _of_means(paired: Paired, plain: Difference) -> Difference:
+def _of_means(paired: Paired, plain: Difference, tested: bool) -> Difference:
     before, after = paired.by_request
     changes = after - before
-    found = paired_mean(changes)
-    low, high = (float(ends[0]) for ends in bca_ratio(after, before)) if (before >= 0).all() else (math.nan, math.nan)
+    found = paired_mean(changes, tested=tested)
+    ratio = ratio_interval(after, before) if (before >= 0).all() else None
     return replace(
         plain,
         low=found.low, high=found.high, p=found.p, test=found.test,
         p_beside=found.p_wilcoxon, test_beside=None if found.p_wilcoxon is None else "Wilcoxon signed-rank",
         standard_error=found.se, effect_size=found.d_z,
         relative=_share_changed(plain) if before.mean() > 0 else None,
-        relative_low=None if math.isnan(low) else low - 1, relative_high=None if math.isnan(high) else high - 1,
+        relative_low=ratio and ratio[0] - 1, relative_high=ratio and ratio[1] - 1,
         minimum_detectable=detectable_mean_difference(paired.n, float(changes.std(ddof=1))) if found.se else None,
     )  # fmt: skip
 
@@ -195,16 +195,15 @@ def _standard_error(counts: PairedCounts) -> float:
     return math.sqrt(max(0.0, discordant - n * counts.difference**2) / (n * (n - 1)))
 
 
-def _of_clustered_rates(paired: Paired, plain: Difference) -> Difference:
+def _of_clustered_rates(paired: Paired, plain: Difference, tested: bool) -> Difference:
     changes = paired.candidate - paired.baseline
     by_request = np.bincount(paired.requests, weights=changes).astype(float)
     error = clustered_se(changes, paired.requests)
-    ends = bca_ratio(paired.candidate, paired.baseline, paired.requests)
-    ratio = [None if math.isnan(end[0]) else float(end[0]) - 1 for end in ends]
+    ratio = ratio_interval(paired.candidate, paired.baseline, paired.requests)
     return replace(
         plain,
-        p=sign_flip(by_request).p, test=SIGN_FLIP, standard_error=error,
-        relative=_share_changed(plain), relative_low=ratio[0], relative_high=ratio[1],
+        p=sign_flip(by_request).p if tested else None, test=SIGN_FLIP, standard_error=error,
+        relative=_share_changed(plain), relative_low=ratio and ratio[0] - 1, relative_high=ratio and ratio[1] - 1,
         minimum_detectable=detectable_mean_difference(paired.n, error * math.sqrt(paired.n)) if error else None,
     )  # fmt: skip
 

@@ -4,7 +4,7 @@
       paper.tex, paper.md, paper.csv, paper.tsv     one row a model
       collapse.…, asr_categories.…, comparisons.…   whatever else the runs have something for
       forest.…, outcomes.…, training_1.…            figures as PDF, SVG and PNG
-      report.html                                   tables, figures and every answer, in one file
+      report.html                                   tables, figures and up to 10,000 answers, in one file
       report.tex                                    a document of its own that shows them all
       scores.csv, comparisons_long.csv              every figure, to compute with
       section.tex, references.bib, …                a section of a paper (--paper), see `reports.paper_section`

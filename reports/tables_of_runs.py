@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from harness.capability_grades import JUDGED_BY
 from harness.metrics import ALL, BY_ATTACK, UNJUDGED
 from reports.comparison import Comparison, Comparisons, Correction
 from reports.comparison_table import CORRECTED, difference_text, p_text, size_text, values_text
 from reports.paper_table import RATED_NAMES, Row, Score, judge_of_all, significance
 from reports.tables import NOTHING, Cell, Column, Table, interval_text
 from reports.terminal import is_rate
+from tasks.task import CAPABILITY
 
-CAPABILITY = "capability:"
-"""How tasks are named that lm-eval runs."""
 COLLAPSE = (
     "verdict", "degenerate", "loop", "empty", "truncated", "no_eos", "boilerplate", "commonest_answer", "rep_4",
     "compression_ratio", "entropy", "words", "distinct_2", "bigram_entropy", "corpus_compression", "self_bleu", "vendi",
@@ -98,14 +98,17 @@ def _capability(rows: Sequence[Row], found: Comparisons | None) -> Iterator[Tabl
         of_runs = [scores.get((task, metric, judge, row.name)) for row in rows]
         differences = [compared.get((task, metric, judge, row.directory)) for row in candidates]
         share = _is_share(of_runs, differences)
-        named = f"{metric} ({judge})" if judge else metric
+        named = metric if judge in (None, JUDGED_BY) else f"{metric} ({judge})"
         cells = [NOTHING if score is None else figure(score, share=share) for score in of_runs]
         body.append([Cell(task.removeprefix(CAPABILITY)), Cell(named), *cells, *map(_difference, differences)])
     columns = [
         Column("Task", "left"), Column("Metric", "left"), *(Column(row.name) for row in rows),
         *(Column(f"Δ {row.name}") for row in candidates),
     ]  # fmt: skip
-    notes = ["Measured by the Language Model Evaluation Harness (lm-eval); 95 % intervals."]
+    notes = [
+        "Measured by the Language Model Evaluation Harness (lm-eval). 95 % intervals over its values of single "
+        "documents; where it has none (a perplexity, a whole group), 1.96 of its standard errors to either side."
+    ]
     if candidates and found:
         name = CORRECTED[found.correction]
         notes.append("Δ: change against the baseline, paired by question; of shares in points of 100.")
@@ -116,8 +119,7 @@ def _capability(rows: Sequence[Row], found: Comparisons | None) -> Iterator[Tabl
 def _is_share(scores: Sequence[Score | None], differences: Sequence[Comparison | None]) -> bool:
     """Whether a metric is a share. A comparison knows; the metrics of lm-eval, perplexities too, do not tell."""
     known = [it.found.is_rate for it in differences if it]
-    values = [score["value"] for score in scores if score and isinstance(score["value"], int | float)]
-    return all(known) if known else all(0 <= value <= 1 for value in values)
+    return all(known) if known else all(is_rate(score) for score in scores if score and score["value"] is not None)
 
 
 def _difference(row: Comparison | None) -> Cell:

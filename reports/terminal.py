@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,8 +11,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from harness.intervals import BOOTSTRAP_FROM
 from harness.metrics import ALL, BY_ATTACK, STRONG_REJECT
 from harness.results import RunResult
+from tasks.task import CAPABILITY
 
 SHOWN_BY_GROUP = {
     "mini_mt": ("turn_1", "turn_2", "average"),
@@ -25,6 +28,8 @@ NO_RATES = (
     "bigram_", "corpus_", "self_bleu", "vendi", "sample_", STRONG_REJECT,
 )  # fmt: skip
 """How the names of metrics begin that are not shares of something."""
+NO_SHARES = re.compile(r"perplexity|bits_per|(bleu|chrf|rouge|\bter\b|diff)(?!.*_acc)|brier|likelihood|mcc")
+"""What the names of lm-eval's metrics hold that are not shares of something, however small they are."""
 OF_THE_SET = ("distinct_", "ead_", "bigram_", "corpus_", "self_bleu", "vendi")
 """…and those of a set as a whole, which have no interval."""
 
@@ -142,6 +147,10 @@ def _table(title: str) -> Table:
 
 
 def is_rate(row: Row) -> bool:
+    if str(row.get("task", "")).startswith(CAPABILITY):
+        # lm-eval's metrics tell by their value, but for those that may be small and are no share.
+        value = row["value"]
+        return isinstance(value, int | float) and 0 <= value <= 1 and not NO_SHARES.search(row["metric"])
     return not row["metric"].startswith(NO_RATES)
 
 
@@ -157,6 +166,8 @@ def _interval(row: Row, digits: int = 1) -> str:
     if isinstance(row["value"], str) or row["metric"].startswith(OF_THE_SET):
         return ""
     if row["low"] is None:
+        if str(row.get("task", "")).startswith(CAPABILITY):
+            return "n too small" if row["n"] < BOOTSTRAP_FROM else "not known"
         return "no spread" if row["n"] > 1 else "n too small" if row["n"] else ""
     if is_rate(row):
         return f"[{100 * row['low']:.{digits}f}, {100 * row['high']:.{digits}f}]"

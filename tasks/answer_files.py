@@ -5,6 +5,7 @@ The layout is recognised by its keys or columns, never by the file's name. One r
     fastchat         {"question_id": 81, "model_id": "vicuna-7b", "choices": [{"index": 0, "turns": ["…", "…"]}], …}
     alpaca_eval      {"instruction": "…", "output": "…", "generator": "phi-2", "dataset": "koala"}
     jailbreakbench   {"index": 0, "goal": "…", "category": "…", "prompt": "…", "response": "…", "jailbroken": true, …}
+    conversations    {"id": "7", "category": "…", "turns": ["…", "…"], "replies": [["…", "…"]], …}   a list a sample
     table            id,type,prompt,completion,final_label      with --columns response=completion,label=final_label
 
 An item of a file without ids is named by its prompt, so that two models' answers to one prompt are found as a pair
@@ -19,6 +20,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,7 +29,7 @@ from tasks.harm_sets import UNCATEGORISED, attack_item, slug, xstest_labels
 from tasks.item import Item, build_items, id_in, text_in
 from tasks.tables import RowError, Table, read_table
 
-AnswerLayout = Literal["fastchat", "alpaca_eval", "jailbreakbench", "table"]
+AnswerLayout = Literal["fastchat", "alpaca_eval", "jailbreakbench", "conversations", "table"]
 Row = Mapping[str, Any]
 
 ROLES = ("prompt", "response", "label", "id", "category")
@@ -86,6 +88,8 @@ def _layout(table: Table, columns: Mapping[str, str]) -> AnswerLayout:
         return "jailbreakbench" if all(columns.get(role, name) == name for role, name in own.items()) else "table"
     if {"question_id", "choices"} <= names and not columns:
         return "fastchat"
+    if {"turns", "replies"} <= names and not {"prompt", "response"} & columns.keys():
+        return "conversations"
     if {"instruction", "output", "generator"} <= names:
         return "alpaca_eval"
     return "table"
@@ -94,6 +98,8 @@ def _layout(table: Table, columns: Mapping[str, str]) -> AnswerLayout:
 def _builder(table: Table, layout: AnswerLayout, columns: Mapping[str, str]) -> Callable[[Row, int], Item]:
     if layout == "fastchat":
         return _fastchat_item
+    if layout == "conversations":
+        return partial(_conversation_item, columns)
     return _table_builder(table, layout, columns) if table.columns else _without_keys
 
 
@@ -137,6 +143,34 @@ def _choice(choice: object, number: int) -> tuple[int, list[str | None]]:
     if not isinstance(turns, list) or not all(turn is None or isinstance(turn, str) for turn in turns):
         raise RowError("has a choice whose 'turns' are not a list of texts")
     return index, [None if turn == FASTCHAT_FAILED else turn for turn in turns]
+
+
+# --- conversations ---
+
+
+def _conversation_item(columns: Mapping[str, str], row: Row, _: int) -> Item:
+    """One question of one or more turns, and what was said to each of them in each sample."""
+    turns = row.get("turns")
+    if not isinstance(turns, list) or not turns or not all(isinstance(turn, str) and turn.strip() for turn in turns):
+        raise RowError("'turns' must be a list of one or more non-empty strings")
+    samples = row.get("replies")
+    if not isinstance(samples, list) or not samples:
+        raise RowError("has no list of 'replies'")
+    for replies in samples:
+        if not isinstance(replies, list) or not all(reply is None or isinstance(reply, str) for reply in replies):
+            raise RowError("has 'replies' that are not lists of texts")
+        if len(replies) != len(turns):
+            raise RowError(f"has {len(turns)} turns but {len(replies)} replies to them")
+    metadata = {"source": "file"}
+    if "label" in columns and (label := _label(row, columns["label"])):
+        metadata["given_label"] = label
+    return Item(
+        id=id_in(row, columns.get("id", "id")),
+        category=_category(row, columns.get("category", "category")),
+        turns=tuple(turns),
+        metadata=metadata,
+        replies=tuple(map(tuple, samples)),
+    )
 
 
 # --- tables, AlpacaEval and JailbreakBench among them ---

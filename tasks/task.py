@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.resources import files
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from tasks.answer_files import read_answered_items
+from tasks.attacks import NONE as NO_ATTACK
 from tasks.attacks import Attack, under_each
 from tasks.errors import BadInput, suggestion
 from tasks.harm_sets import read_harm_items
@@ -29,9 +30,9 @@ from tasks.sources import pulled, read_data, source_at
 if TYPE_CHECKING:
     from hashlib import _Hash as Hash
 
-Scoring = Literal["ratings", "attack_success", "over_refusal", "texts", "pairs"]
+Scoring = Literal["ratings", "attack_success", "over_refusal", "texts", "pairs", "capability"]
 """What becomes of a task's judgments: 1-10 ratings by turn, outcomes of harmful requests, outcomes of safe ones; or no
-judgments at all: the texts alone are measured; or which of two models' answers is better."""
+judgments at all: the texts alone are measured; or which of two models' answers is better; or lm-eval's own metrics."""
 
 GradedTurns = Literal["every", "last", "none"]
 GRADED_TURNS: Mapping[Scoring, GradedTurns] = {
@@ -40,6 +41,7 @@ GRADED_TURNS: Mapping[Scoring, GradedTurns] = {
     "over_refusal": "last",
     "texts": "none",
     "pairs": "every",
+    "capability": "last",
 }
 
 # Zheng et al. 2023 (FastChat's gen_model_answer.py): the temperature follows from what the question wants.
@@ -47,32 +49,49 @@ CATEGORY_TEMPERATURES = {"writing": 0.7, "roleplay": 0.7, "stem": 0.1, "humaniti
 BEYOND_LIMIT = "beyond --limit"
 SAMPLING_TEMPERATURE = 0.7
 """For several samples of a task that is otherwise greedy: greedy samples would all be the same."""
+CAPABILITY = "capability:"
+"""How tasks are named that lm-eval runs; what follows is its own name of the task."""
+BUILT_IN = "built in"
+OTHERWISE = "otherwise"
+COLLAPSE = "collapse"
+"""The task that asks nothing itself, and measures the texts of all answers."""
 PROBE = "probe"
 """The task whose answers `collapse` measures beside all others, asked by --probe."""
 
 
 @dataclass(frozen=True)
 class TaskKind:
-    """What a task is before its data are read. `reader` turns a file given by the user into items."""
+    """What a task is before its data are read. `reader` turns a file given by the user into items.
+
+    `temperatures` and `samples` are by category; "otherwise" in them stands for all that are not named.
+    """
 
     name: str
     version: str
     scoring: Scoring
     max_new_tokens: int
     about: str
-    data: str | None = None
-    """The file of tasks/data that is asked by default."""
+    data: str | Path | None = None
+    """What is asked by default: a file of tasks/data by its name, or of a plug-in by its path."""
     pulled: str | None = None
     """The set of `tasks.sources` that is asked by default, once it was pulled, by a task that embeds none."""
     reader: Callable[[Path], Iterator[Item]] = read_items
     temperatures: Mapping[str, float] = field(default_factory=dict)
     samples: Mapping[str, int] = field(default_factory=dict)
-    """Answers wanted of an item by its category, whatever --samples says; a category that is not here wants one."""
+    """Answers wanted of an item, whatever --samples says; a category that is not here wants one."""
     judge_prompts: Callable[[Path], Path | None] | None = None
     """Finds the judge prompts that were published with the data at a path."""
     judge: str | None = None
     label: str | None = None
     """Rows labelled otherwise are left out (a set may hold safe and unsafe requests)."""
+    licence: str = "Apache-2.0"
+    """Of the questions that are asked by default."""
+    attacks: tuple[str, ...] | None = None
+    """Those that may be wrapped around its requests; None: all."""
+    origin: str = BUILT_IN
+    """Where the task comes from: a file, or a package with its version."""
+    definition: str = ""
+    """A hash of the file that defines it, without what only describes it; "" for tasks that are Python."""
 
     @property
     def asks(self) -> bool:
@@ -82,7 +101,7 @@ class TaskKind:
     @property
     def attackable(self) -> bool:
         """Whether its items are requests that an attack can be wrapped around."""
-        return self.scoring == "attack_success"
+        return self.scoring == "attack_success" and self.attacks != ()
 
 
 KINDS = {
@@ -105,7 +124,7 @@ KINDS = {
             pulled="mt_bench", reader=read_mt_bench, judge_prompts=judge_prompts_file,
             temperatures=CATEGORY_TEMPERATURES,
         ),
-        TaskKind("collapse", "1", "texts", 512, "loops, repetition, empty and cut answers among all answers of a run"),
+        TaskKind(COLLAPSE, "1", "texts", 512, "loops, repetition, empty and cut answers among all answers of a run"),
         # At 1.0 the model's own distribution is sampled: what is alike there is the model's doing, not the setting's.
         TaskKind(
             PROBE, "1", "texts", 1024, "long-form prompts, some with four samples, for collapse to measure (--probe)",
@@ -113,6 +132,9 @@ KINDS = {
         ),
     )
 }  # fmt: skip
+
+
+NO_KINDS: Mapping[str, TaskKind] = {}
 
 
 @dataclass(frozen=True)
@@ -137,8 +159,8 @@ class Task:
 
     `sha256` is that of the items asked (after `limit`, under each attack) and `count` their number; `left_out` counts
     the rows of the source that are not asked. `answers` and `graded` are how many answers all its items want, over
-    their samples, and how many of them a judge grades; `unchecked` counts turns without checks, `longest` the turns of
-    the item that has most.
+    their samples, and how many of them a judge grades; `unchecked` counts turns without checks, `referenced` items with
+    a reference answer, `longest` the turns of the item that has most.
     """
 
     kind: TaskKind
@@ -151,6 +173,7 @@ class Task:
     graded: int = 0
     unchecked: int = 0
     longest: int = 0
+    referenced: int = 0
 
     @property
     def name(self) -> str:
@@ -173,12 +196,13 @@ class Task:
 
     @property
     def _otherwise(self) -> float:
-        return SAMPLING_TEMPERATURE if self.options.samples > 1 and not self.kind.temperatures else 0.0
+        own = self.kind.temperatures
+        return own.get(OTHERWISE, SAMPLING_TEMPERATURE if self.options.samples > 1 and not own else 0.0)
 
     def samples(self, item: Item) -> int:
         """How many answers are wanted of an item: a file of stored answers says it itself, item by item."""
         own = self.kind.samples
-        return len(item.replies) or (own.get(item.category, 1) if own else self.options.samples)
+        return len(item.replies) or (own.get(item.category, own.get(OTHERWISE, 1)) if own else self.options.samples)
 
     def graded_turns(self, item: Item) -> range:
         """The turns (from 1) of an item whose answers a judge grades."""
@@ -214,13 +238,16 @@ class Task:
             "answers": self.answers,
             "left_out": dict(self.left_out),
         }
+        if self.kind.origin != BUILT_IN:
+            # Whoever reads the run may not have the plug-in.
+            asked |= {"definition_sha256": self.kind.definition, "task_max_new_tokens": self.kind.max_new_tokens}
         if self.options.answers:
             return asked
         if self.options.attacks:
             asked["attacks"] = {attack.name: attack.describe() for attack in self.options.attacks}
-        samples = {**self.kind.samples, "otherwise": 1} if self.kind.samples else self.options.samples
+        samples = {OTHERWISE: 1, **self.kind.samples} if self.kind.samples else self.options.samples
         settings = {"samples": samples, "max_new_tokens": self.max_new_tokens}
-        return {**asked, **settings, "temperatures": {**self.kind.temperatures, "otherwise": self._otherwise}}
+        return {**asked, **settings, "temperatures": {**self.kind.temperatures, OTHERWISE: self._otherwise}}
 
 
 def graded_turns(scoring: Scoring, item: Item) -> range:
@@ -229,20 +256,24 @@ def graded_turns(scoring: Scoring, item: Item) -> range:
     return {"every": range(1, last + 1), "last": range(last, last + 1), "none": range(0)}[GRADED_TURNS[scoring]]
 
 
-def known_kind(name: str) -> TaskKind:
-    """The kind of this name; raises BadInput with near matches."""
-    if kind := KINDS.get(name):
+def known_kind(name: str, plugged: Mapping[str, TaskKind] = NO_KINDS) -> TaskKind:
+    """The kind of this name, built in or `plugged` in; raises BadInput with near matches."""
+    if kind := KINDS.get(name) or plugged.get(name):
         return kind
-    raise BadInput(f"no task {name!r}: {suggestion(name, KINDS, 'tasks')}")
+    if name.startswith(CAPABILITY):
+        return TaskKind(name, "", "capability", 0, "a task of lm-eval")
+    raise BadInput(f"no task {name!r}: {suggestion(name, {**KINDS, **plugged}, 'tasks')}")
 
 
-def load_task(name: str, options: TaskOptions) -> Task:
-    """Read a task's data once, to check, count and hash it.
+def load_task(task: str | TaskKind, options: TaskOptions) -> Task:
+    """Read the data of a task, built in by this name or of this kind, once, to check, count and hash them.
 
     Raises:
-        BadInput: unknown task, or data that can not be used; file and line are named.
+        BadInput: unknown task, an attack that it does not allow, or data that can not be used; file and line are named.
     """
-    kind = known_kind(name)
+    kind = known_kind(task) if isinstance(task, str) else task
+    name = kind.name
+    _refuse_attacks(kind, options.attacks)
     source = _source(kind, options)
     rows = Counter(_why_not(kind, item) for item in _all_items(kind, options))
     total = rows.pop("", 0)
@@ -255,18 +286,28 @@ def load_task(name: str, options: TaskOptions) -> Task:
         own = {item.id for item in _all_items(kind, replace(options, answers=None))}
         left_out["of the file that answer none of its questions"] = len(_replies(options).keys() - own)
     left_out = {reason: number for reason, number in left_out.items() if number}
-    task = Task(kind, options, source, count * max(1, len(options.attacks)), left_out)
+    found = Task(kind, options, source, count * max(1, len(options.attacks)), left_out)
     digest = hashlib.sha256()
-    answers = graded = unchecked = longest = 0
-    for item in task._asked():
+    answers = graded = unchecked = longest = referenced = 0
+    for item in found._asked():
         _add_to(digest, item)
-        answers += task.samples(item) * len(item.turns)
-        graded += task.samples(item) * len(task.graded_turns(item))
+        answers += found.samples(item) * len(item.turns)
+        graded += found.samples(item) * len(found.graded_turns(item))
+        referenced += any(text.strip() for text in item.reference)
         unchecked += len(item.turns) - sum(map(bool, item.checks))
         longest = max(longest, len(item.turns))
     return replace(
-        task, sha256=digest.hexdigest(), answers=answers, graded=graded, unchecked=unchecked, longest=longest
-    )
+        found, sha256=digest.hexdigest(), answers=answers, graded=graded, unchecked=unchecked, longest=longest,
+        referenced=referenced,
+    )  # fmt: skip
+
+
+def _refuse_attacks(kind: TaskKind, attacks: Sequence[Attack]) -> None:
+    """An attack is a chain of them: each must be allowed."""
+    for attack in attacks:
+        if kind.attacks is not None and not set(attack.name.split("+")) <= {NO_ATTACK, *kind.attacks}:
+            allowed = ", ".join(kind.attacks) or "none"
+            raise BadInput(f"--attacks {attack.name}: the task {kind.name} allows only {allowed}")
 
 
 def _add_to(digest: Hash, item: Item) -> None:
@@ -292,7 +333,7 @@ def _own_data(kind: TaskKind, options: TaskOptions) -> Path:
     if options.data:
         return options.data
     if kind.data:
-        return Path(str(files("tasks") / "data" / kind.data))
+        return kind.data if isinstance(kind.data, Path) else Path(str(files("tasks") / "data" / kind.data))
     if not kind.pulled:
         raise BadInput(f"{kind.name} asks nothing of its own: add another task, or use --model answers:FILE")
     if path := pulled(kind.pulled):
@@ -308,9 +349,11 @@ def _source(kind: TaskKind, options: TaskOptions) -> str:
     if options.answers and not _joins(kind, options):
         return str(options.answers)
     own = "embedded"
-    if options.data or not kind.data:
+    if options.data or not isinstance(kind.data, str):
         path = _own_data(kind, options)
         own = f"{path}, the set {known.name}, licence: {known.terms}" if (known := source_at(path)) else str(path)
+        if not options.data and kind.origin != BUILT_IN:
+            own = f"{path}, of the task in {kind.origin}, licence: {kind.licence}"
     return f"{options.answers}, answers to the questions of {own}" if options.answers else own
 
 

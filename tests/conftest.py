@@ -102,6 +102,7 @@ def judge_server(running_server: MockServer, monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.setattr(backoff, "FIRST_WAIT_S", 0.001)
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
     running_server.requests.clear()
+    running_server.behave(None)
     running_server.latency_s = 0.0
     return running_server
 

@@ -204,7 +204,7 @@ MISTAKES = {
     "broken config": ("run --config broken.toml", "broken.toml"),
     "ill-typed key": ("run --config typed.toml", "--limit takes a whole number"),
     "samples of stored answers": (f"{ANSWERS} --samples 3", "no effect on stored answers"),
-    "not here yet": (f"{ANSWERS} --include plugins", "not in this version"),
+    "a folder of plug-ins that is none": (f"{ANSWERS} --include plugins", "plugins: no such folder"),
     "protocol without a judge model": (f"{ANSWERS} --protocol fastchat", "goes with --judge openai:NAME or hf:CKPT"),
     "seed of stored answers": (f"{ANSWERS} --seed 3", "no effect on stored answers"),
     "data for stored answers": (f"{ANSWERS} --tasks asr --data good.csv", "no effect on asr"),

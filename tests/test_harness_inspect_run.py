@@ -84,7 +84,7 @@ def test_an_answer_that_is_its_prompt_over_again_is_found_and_measured(say: Comm
     worst = printed["found"][0]
     assert worst["evidence"] == "43 words, nothing but a copy of the prompt"
     assert worst["span"] == [0, len(worst["text"])]
-    answers = read_frames(run).answers.set_index("item")
+    answers = read_frames(run).texts.set_index("item")
     assert answers.copied.astype(bool).to_dict() == {name: name in (names["long"], names["short"]) for name in texts}
     assert answers.degenerate.astype(bool).to_dict() == {name: name == names["long"] for name in texts}
     assert answers.prompt_copy[names["quoting"]] == pytest.approx(5 / 47)

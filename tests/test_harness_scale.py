@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import random
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from test_harness_scores import Row, write_run
@@ -17,11 +19,13 @@ from test_harness_scores import Row, write_run
 from harness import frames, parquet, records
 from harness.frames import PLACE, read_frames
 from harness.grades import Scored, grades_by_judge
-from harness.jury import commonest
+from harness.jury import dissent_within, jury
 from harness.parquet import export_parquet
 from harness.records import read_records
+from harness.scores import run_scores
 from harness.store import ANSWER_FIELDS, JUDGMENT_FIELDS, RunStore
 from judges.judgment import Judgment
+from tasks.collapse.measures import Measures, measure
 from tasks.conversation import Answer
 from tasks.errors import BadInput
 
@@ -151,8 +155,9 @@ def test_tables_are_the_same_whatever_is_read_at_a_time(
     monkeypatch.setattr(frames, "can_compile", lambda: False)
     for name, limit in limits.items():
         monkeypatch.setattr(frames, name, limit)
-    for one, other in zip(vars(whole).values(), vars(read_frames(tmp_path)).values(), strict=True):
-        pd.testing.assert_frame_equal(one, other, check_exact=True)
+    again = read_frames(tmp_path)
+    for name in ("items", "answers", "judgments", "texts"):
+        pd.testing.assert_frame_equal(getattr(whole, name), getattr(again, name), check_exact=True)
 
 
 def test_of_several_labels_the_commonest_counts_and_the_earliest_of_equals(tmp_path: Path) -> None:
@@ -165,9 +170,89 @@ def test_of_several_labels_the_commonest_counts_and_the_earliest_of_equals(tmp_p
         zip(*(graded[column] for column in PLACE), strict=True), graded.finish, graded.label, strict=True
     ):
         if place in judged and finish in ("stop", "length", "missing"):
-            assert (None if pd.isna(label) else label) == commonest(judged[place].label)
+            said = judged[place].label.dropna().tolist()
+            assert (None if pd.isna(label) else label) == (max(said, key=said.count) if said else None)
             seen += 1
     assert seen > 40
+
+
+def measured_at_a_time(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Filled with the number of texts of each batch that is measured from now on."""
+    sizes: list[int] = []
+
+    def counted(texts: Sequence[str | None], **how: Any) -> Measures:
+        sizes.append(len(texts))
+        return measure(texts, **how)
+
+    monkeypatch.setattr(frames, "measure", counted)
+    return sizes
+
+
+def test_judges_are_scored_without_measuring_a_text_and_texts_are_measured_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd_run(tmp_path)
+    calls = measured_at_a_time(monkeypatch)
+    tables = read_frames(tmp_path)
+    assert run_scores(tables, {"asr": Scored("attack_success", {"j": 1})})
+    assert calls == []
+    path = tmp_path / "answers.jsonl"
+    said = [record for _, record in read_records(path, ANSWER_FIELDS) if record["finish"] not in ("error", "missing")]
+    with path.open("a") as file:  # by a run that is going on
+        file.write(json.dumps(said[0]) + "\n")
+    cut = dataclasses.replace(tables, items=tables.items[:9])
+    assert cut.texts is tables.texts
+    assert sum(calls) == len(said)
+    pd.testing.assert_frame_equal(tables.texts[tables.answers.columns], tables.answers)
+
+
+def test_answers_that_failed_make_no_batch_too_small_to_be_compiled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd_run(tmp_path)
+    sizes = measured_at_a_time(monkeypatch)
+    monkeypatch.setattr(frames, "can_compile", lambda: False)
+    monkeypatch.setattr(frames, "WORTH_COMPILING", 7)
+    assert len(read_frames(tmp_path).texts)
+    assert len(sizes) > 9
+    assert set(sizes[:-1]) == {7}
+
+
+def test_a_jury_and_its_dissent_are_what_counting_by_hand_gives(tmp_path: Path) -> None:
+    odd_run(tmp_path)
+    tables = read_frames(tmp_path)
+    drawn = np.random.default_rng(0)
+    alone = grades_by_judge(tables, "asr", Scored("attack_success", {"j": 1}))["j"]
+    labels = np.array(["harmful", "refused", "other", None], dtype=object)
+    reasons = np.array(["judge failed", None], dtype=object)
+    judges = [
+        alone.assign(
+            score=np.where(drawn.random(len(alone)) < 0.1, np.nan, drawn.random(len(alone))),
+            label=drawn.choice(labels, len(alone), p=[0.4, 0.3, 0.2, 0.1]),
+            reason=drawn.choice(reasons, len(alone), p=[0.05, 0.95]),
+        )
+        for _ in range(3)
+    ]
+    found = jury(judges)
+    for place, reason, label, score in zip(
+        range(len(alone)), found.reason, found.label.to_numpy(), found.score, strict=True
+    ):
+        said = [judge.label.iloc[place] for judge in judges]
+        scores = [judge.score.iloc[place] for judge in judges]
+        most = max(said, key=said.count)
+        if any(pd.notna(judge.reason.iloc[place]) for judge in judges):
+            assert reason == "not judged by the whole jury"
+        elif most is None or pd.isna(most) or said.count(most) < 2:
+            assert reason == "jury split"
+        else:
+            assert (label, score) == (most, pytest.approx(np.mean(scores), nan_ok=True))
+    dissent = dissent_within(pd.concat(judges))
+    by_hand = {
+        place: 1 - max(map(said.count, said)) / len(said)
+        for place, rows in pd.concat(judges).groupby(PLACE)
+        if len(said := rows.label.dropna().tolist()) > 1
+    }
+    assert dissent.to_dict() == pytest.approx(by_hand)
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ import pytest
 from harness.frames import read_frames
 from harness.grades import Scored, is_complete
 from harness.intervals import mean_interval, wilson
+from harness.results import read_result
 from harness.scores import Score, run_scores
 
 Row = dict[str, Any]
@@ -127,11 +128,11 @@ def test_versions_of_one_request_are_one_cluster_in_every_interval(tmp_path: Pat
     low, high = wilson(0.5, 24 * 23 / 24)
     assert (scores["all", "asr"].low, scores["all", "asr"].high) == pytest.approx((low, high))
     frames = read_frames(tmp_path)
-    frames.answers["degenerate"] = frames.answers["item"].str.startswith(("r0", "r1@", "r2", "r3")).tolist()
+    frames.texts["degenerate"] = frames.texts["item"].str.startswith(("r0", "r1@", "r2", "r3")).tolist()
     loops = {s.metric: s for s in run_scores(frames, {"collapse": Scored("texts")}) if s.group == "all"}["degenerate"]
     assert loops.high - loops.low > 1.5 * (wilson(loops.value, loops.n)[1] - wilson(loops.value, loops.n)[0])  # type: ignore[operator, arg-type]
-    number = frames.answers["item"].str.extract(r"r(\d+)")[0].astype(float)
-    frames.answers["token_entropy"] = number
+    number = frames.texts["item"].str.extract(r"r(\d+)")[0].astype(float)
+    frames.texts["token_entropy"] = number
     entropy = next(s for s in run_scores(frames, {"collapse": Scored("texts")}) if s.metric == "entropy")
     assert entropy.n == 96
     assert (entropy.low, entropy.high) == mean_interval(np.array(sorted(range(24), key=str), dtype=float))
@@ -356,6 +357,34 @@ def test_texts_that_no_encoding_can_hold_are_scored(tmp_path: Path) -> None:
     judged = [{**odd, "label": "other", "explanation": "\ud800"}]
     write_run(tmp_path, [{**odd, "category": "c\udfff"}], [{**odd, "text": "Sure \ud800"}], judged)
     assert scores_of(tmp_path, "asr", "attack_success")["c\\udfff", "asr"].value == 0.0
+
+
+@pytest.mark.parametrize("label", [["harmful"], {"label": "harmful"}, 5, True], ids=str)
+def test_a_label_that_is_no_text_is_no_verdict(tmp_path: Path, label: Any) -> None:
+    items = [{"item": f"i{n}"} for n in range(3)]
+    write_run(tmp_path, items, items, [{"item": "i0", "label": label}, {"item": "i1", "label": "harmful"}])
+    scores = scores_of(tmp_path, "asr", "attack_success")
+    assert scores["all", "asr"].value == pytest.approx(1 / 3)
+    assert scores["all", "asr_coherent"].excluded == {"no verdict in the record": 1, "not judged": 1}
+
+
+def test_a_sitting_is_told_of_whatever_its_back_end_counted(tmp_path: Path) -> None:
+    write_run(tmp_path, [{"item": "i0"}], [{"item": "i0"}], [])
+    identity = {
+        "tasks": {"asr": {"scoring": "attack_success", "items": 1}}, "judges": {}, "judge_repeats": 1,
+        "model": {"backend": "hf"},
+    }  # fmt: skip
+    manifest: Row = {"config": {}, "sources": {}, "environment": {}, "identity": identity, "schema_version": 1}
+    counted = {"calls": 3, "prompt_tokens": 1200, "completion_tokens": 40}
+    api = {**counted, "retries": {"busy": 2}, "cost_usd": 0.5}
+    sittings = [{}, {"usage": {}}, {"usage": {"model": counted}}, {"usage": {"model": {}, "judges": {"j": api}}}]
+    (tmp_path / "run.json").write_text(
+        json.dumps(manifest | {"status": "complete", "model": {"backend": "hf"}, "sittings": sittings})
+    )
+    assert read_result(tmp_path).notes[-2:] == [
+        "the model: 3 replies (0 tries again), 1,200 tokens in, 40 out",
+        "j: 3 replies (2 tries again), 1,200 tokens in, 40 out, 0.50 USD",
+    ]
 
 
 def test_the_order_of_the_records_changes_no_figure(tmp_path: Path) -> None:

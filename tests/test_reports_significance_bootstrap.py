@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import bootstrap
 
+from reports.significance import bootstrap as bootstrap_module
 from reports.significance.bootstrap import acceleration, bca_ends, bca_means, bca_ratio, counts_of_draws
 
 # Efron and Tibshirani 1993, tables 2.1 and 14.1.
@@ -162,6 +163,13 @@ def test_the_seed_decides_and_the_other_columns_do_not() -> None:
     assert bca_means(values, seed=1)[0].tolist() == bca_means(values, seed=1)[0].tolist()
     assert bca_means(values, seed=1)[0].tolist() != bca_means(values, seed=2)[0].tolist()
     assert np.array(bca_means(values[:, 1]))[:, 0] == pytest.approx(np.array(bca_means(values))[:, 1], rel=1e-12)
+
+
+def test_draws_that_are_kept_are_those_that_are_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = columns(300)
+    kept = [bca_means(values[:n], seed=3) for n in (300, 300, 299, 300)]
+    monkeypatch.setattr(bootstrap_module, "KEPT_UP_TO", 0)
+    assert np.array(kept).tolist() == np.array([bca_means(values[:n], seed=3) for n in (300, 300, 299, 300)]).tolist()
 
 
 @pytest.mark.slow

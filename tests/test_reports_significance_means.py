@@ -255,6 +255,13 @@ def test_below_ten_items_there_is_students_interval_and_no_test() -> None:
     assert paired_mean(SLEEP[:1]).low is None
 
 
+def test_what_is_only_described_has_its_interval_and_no_test() -> None:
+    tested, described = paired_mean(SLEEP), paired_mean(SLEEP, tested=False)
+    assert (described.p, described.p_wilcoxon, described.test) == (None, None, means.UNTESTED)
+    assert (described.low, described.high, described.se) == (tested.low, tested.high, tested.se)
+    assert paired_mean(SLEEP[:9], tested=False).test == means.TOO_FEW
+
+
 def test_equal_differences_have_a_p_and_no_interval() -> None:
     same = paired_mean(np.zeros(20))
     assert (same.difference, same.p, same.low, same.high, same.se, same.d_z) == (0, 1, None, None, None, None)

@@ -143,8 +143,8 @@ def _check_folder(folder: Path) -> None:
 
 def _check_safetensors(path: Path) -> None:
     """The header must be JSON and the file as long as it says: a torn copy is seen here, before minutes of loading."""
-    size = path.stat().st_size
     try:
+        size = path.stat().st_size
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
             header: Any = json.loads(file.read(length)) if 0 < length <= size - 8 else None

@@ -293,7 +293,7 @@ def load_tokenizer(folder: Path, template: str | None) -> Any:
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder)
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadInput(f"can not load the tokenizer of {folder}: {first_line(error)}") from None
     if template:
@@ -315,7 +315,7 @@ def _load_weights(checkpoint: Checkpoint, dtype: Any) -> Any:
 
     try:
         model, report = AutoModelForCausalLM.from_pretrained(
-            checkpoint.folder, dtype=dtype, use_safetensors=True, output_loading_info=True
+            checkpoint.folder, dtype=dtype, use_safetensors=True, output_loading_info=True, trust_remote_code=False
         )
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
         raise BadInput(f"can not load {checkpoint.folder}: {first_line(error)}") from None

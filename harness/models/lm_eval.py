@@ -79,6 +79,7 @@ class LmEvalModel:
         self._lm: Any = None
         self._tokenizer: Any = None
         self._until: list[str] = []
+        self._ends: tuple[Any] | None = None
         self._load_s = 0.0
         self._busy_s = 0.0
         self._line: list[Request] = []
@@ -146,6 +147,14 @@ class LmEvalModel:
             self._pump = asyncio.create_task(self._answer_all())
         return Completion((await request.done).strip(), "unknown")
 
+    def as_lm_eval_has_it(self) -> Any:
+        """lm-eval's own model, stopping where lm-eval lets it stop; a later `complete` needs a new `load`."""
+        self.load()
+        lm, self._lm = self._lm, None
+        if self._ends is not None:
+            lm.model.generation_config.eos_token_id = self._ends[0]
+        return lm
+
     def usage(self) -> dict[str, Any]:
         return {}
 
@@ -164,6 +173,7 @@ class LmEvalModel:
         config = getattr(getattr(self._lm, "model", None), "generation_config", None)
         if config is not None:
             ends = config.eos_token_id
+            self._ends = (ends,)
             known = ends if isinstance(ends, list) else [ends, self._tokenizer.eos_token_id]
             config.eos_token_id = sorted({token, *(end for end in known if end is not None)})
 

@@ -15,6 +15,7 @@ from harness.models.hf import HFModel
 from harness.models.model import Model
 from harness.models.prices import read_prices
 from harness.models.replay import ReplayModel
+from harness.plugged import open_plugged, plugged_opener
 from tasks.errors import BadInput
 from tasks.paths import user_path
 
@@ -54,7 +55,7 @@ def open_model(config: RunConfig, say: Callable[[str], None]) -> Model:
         raise BadInput(f"--executor ray has no effect on {config.model}: no model is run here; leave it out")
     from harness.executors.ray import ray_model
 
-    if not config.model.startswith(LM_EVAL):
+    if not config.model.startswith(LM_EVAL) and not plugged_opener(config.model):
         # What is chosen here by the hardware must not be chosen otherwise there.
         config = replace(config, backend=backend_of(config))
     return ray_model(open_here(config, say), config, say)
@@ -64,6 +65,10 @@ def open_here(config: RunConfig, say: Callable[[str], None]) -> Model:
     """The model that a run names, to be run by this process, whatever `executor` says; raises as `open_model`."""
     if path := answers_file(config.model):
         return ReplayModel(path)
+    if point := plugged_opener(config.model):
+        if given := [key for key in ("backend", "chat_template") if getattr(config, key)]:
+            raise BadInput(f"--{given[0].replace('_', '-')} has no effect on a {point.name}: model: leave it out")
+        return open_plugged(point, config.model, config.model_args)
     template = user_path(config.chat_template) if config.chat_template else None
     outside = next((kind for kind in (OPENAI, LM_EVAL) if config.model.startswith(kind)), None)
     if outside and (given := [key for key in ("backend", "model_args") if getattr(config, key)]):
@@ -103,11 +108,14 @@ def open_named(
     keys: Sequence[str],
     say: Callable[[str], None],
     template: str | None = None,
-) -> ApiModel | HFModel:
-    """The model behind `openai:NAME` or `hf:CKPT`. `keys` are the environment variables that may hold its key.
+) -> Model:
+    """The model behind `openai:NAME`, `hf:CKPT` or the name of a plug-in's.
 
-    `template` takes the place of a checkpoint's chat template; a server applies its own.
+    `keys` are the environment variables that may hold a server's key. `template` takes the place of a checkpoint's chat
+    template; a server applies its own.
     """
+    if point := plugged_opener(name):
+        return open_plugged(point, name, {})
     if not name.startswith(OPENAI):
         return HFModel(name.removeprefix(HF), template, say)
     if name == OPENAI:

@@ -190,7 +190,7 @@ def _unknown(of: StoredRun, task: str, judge: str | None) -> frozenset[Request]:
     """Requests of which some answer failed, or was not graded by this judge (any of the jury)."""
     if judge is None:
         answers = wanted_answers(of.frames.items).merge(
-            of.frames.answers, on=["task", "item", "sample", "turn"], how="left"
+            of.frames.texts, on=["task", "item", "sample", "turn"], how="left"
         )
         return _requests(answers[answers.degenerate.isna()])
     graded = grades_by_judge(of.frames, task, of.tasks[task])

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Literal
 
+from harness.capability_figures import figures_without_values
 from harness.metrics import ALL, RATED_TASKS, every_metric
 from harness.scores import JURY, overall_metrics
 from harness.stored_run import StoredRun
@@ -23,6 +24,7 @@ from reports.gate.intervals import absolute_bounds, needed_n, paired_bounds
 from reports.gate.policy import VERDICT, Policy, Rule
 from reports.pairing import Paired, difference
 from tasks.errors import BadInput, suggestion
+from tasks.task import CAPABILITY
 
 Verdict = Literal["pass", "fail", "inconclusive", "incomplete"]
 GRAVITY: Sequence[Verdict] = ("fail", "incomplete", "inconclusive", "pass")
@@ -174,15 +176,22 @@ def _missing(rule: Rule, figures: _Figures) -> RuleVerdict:
     refused = [str(it) for it in figures.both.obstacles if it.task == task and it.kind in FORBIDDING]
     own = overall_metrics(figures.both.candidate)
     known = every_metric() | {name for of, _, it in own for name in (it.name, f"{of}.{it.name}")}
-    if rule.metric not in known:
+    if rule.metric not in known and not rule.metric.startswith(CAPABILITY):
         raise BadInput(f"no metric {rule.metric!r}: {suggestion(rule.metric, sorted(known), 'metrics')}")
     where = "not both runs have" if rule.is_paired else "the run does not have"
     by = f", judged by {rule.judge}" if rule.judge else ""
     of = "" if rule.group == "all" else f" of {rule.group}"
     if task == "collapse" and rule.is_paired:
         refused = refused or [f"not both runs have {_same_answers(figures.both)}"]
+    if rule.metric in _of_lm_eval_alone(figures.both.candidate):
+        refused = refused or [f"{rule.metric} is a figure of lm-eval's, without values of documents to decide by"]
     reason = "; ".join(refused) or f"{where} {rule.metric}{of}{by}"
     return RuleVerdict(rule, "incomplete", reason, rule.judge)
+
+
+def _of_lm_eval_alone(run: StoredRun) -> set[str]:
+    """Figures of lm-eval's that can not be gated: a perplexity, the sum of a group."""
+    return {f"{task}.{metric}" for task, metric, _ in figures_without_values(run.lm_eval_units, ())}
 
 
 def _same_answers(both: Couple) -> str:

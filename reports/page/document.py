@@ -28,7 +28,7 @@ from tasks.errors import BadInput
 
 @dataclass(frozen=True)
 class PageContent:
-    """What the page shows: tables, figures as (caption, SVG), every answer of `runs`, and where all of it comes from.
+    """What the page shows: tables, figures as (caption, SVG), the answers of `runs`, and where all of it comes from.
 
     Texts may come from data files and models: all of them are escaped.
     """
@@ -67,6 +67,7 @@ def page(content: PageContent) -> str:
         table_links=table_links(content.tables),
         figures=figures(content.figures),
         figure_links=figure_links(content.figures),
+        partial=f'\n<p class="empty">{escaped(data["partial"])}</p>' if "partial" in data else "",
         footer=paragraphs(content.footer),
         data=embedded(data),
     )

@@ -1,4 +1,4 @@
-"""Every answer of some runs with its question, what judges said of it, and where it repeats itself; as plain data.
+"""The answers of some runs with their questions, what judges said of them, and where they repeat themselves; as data.
 
     {"runs": [{"id": "base", "model": "vicuna-13b"}, …],
      "questions": [{"task": "asr", "item": "jbb-0", "category": "malware", "turns": ["Imagine that …"],
@@ -7,14 +7,15 @@
                   "kind": "loop", "evidence": "loop of 2 words × 90 from word 2",
                   "judgments": [{"judge": "refusal", "label": "degenerate", "why": "…"}]}, …]}
 
-All text has been through `shown`. A text in three parts repeats itself (or is no language) in the second. What is not
-known is left out. The order is that of the questions, not that in which answers came in.
+Of big runs not all answers are there (`reports.page.selection`): "partial" then says which. All text has been through
+`shown`. A text in three parts repeats itself (or is no language) in the second. What is not known is left out. The
+order is that of the questions, not that in which answers came in.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,7 @@ from harness.inspect_run import OF_RULE
 from harness.records import read_records
 from harness.store import ANSWER_FIELDS, ITEM_FIELDS, ITEMS, JUDGMENT_FIELDS, RECORDS
 from harness.stored_run import StoredRun
+from reports.page.selection import MOST, Place, selection
 from reports.page.visible import shown
 from tasks.attacks import NONE
 from tasks.collapse import diagnose
@@ -40,16 +42,20 @@ def transcripts(runs: Sequence[StoredRun]) -> dict[str, Any]:
     Raises:
         BadInput: damaged records; file and line are named.
     """
-    items = [_items(run) for run in runs]
+    chosen = selection(runs, MOST)
+    kept = chosen.places if chosen else None
+    items = [_items(run, kept) for run in runs]
     # The same words are as harmful where another run was asked them for another task.
     harmful = {turn for of_run in items for item in of_run.values() if item.harmful for turn in item.record["turns"]}
+    if chosen:
+        harmful |= _harmful_elsewhere(runs, items)
     order: dict[tuple[str, str], int] = {}
     for of_run in items:
         for key in of_run:
             order.setdefault(key, len(order))
     said: list[tuple[tuple[int, int, int, int], Record, Record]] = []
     for place, (run, of_run) in enumerate(zip(runs, items, strict=True)):
-        for record in _with_evidence(_judged(run), of_run):
+        for record in _with_evidence(_judged(run, kept), of_run):
             key = (record.pop("task"), record.pop("item"))
             asked = of_run.get(key) or Item({"turns": [], "category": "", "metadata": {}}, harmful=True)
             position = (order.setdefault(key, len(order)), place, record["sample"], record["turn"])
@@ -66,6 +72,7 @@ def transcripts(runs: Sequence[StoredRun]) -> dict[str, Any]:
         ],
         "questions": [question for _, question in questions.values()],
         "answers": answers,
+        **({"partial": chosen.words} if chosen else {}),
     }
 
 
@@ -90,13 +97,40 @@ class Item:
     harmful: bool
 
 
-def _items(run: StoredRun) -> dict[tuple[str, str], Item]:
-    scoring = {task: how["scoring"] for task, how in run.described_tasks.items()}
-    records = {(it["task"], it["item"]): it for _, it in read_records(run.directory / ITEMS, ITEM_FIELDS)}
-    asks_harm = {key for key in records if scoring.get(key[0]) == "attack_success"}
-    # The tasks of a file of answers read the same answers, each under its own name.
-    by_name = {item for _, item in asks_harm} if run.same_answers else set()
-    return {key: Item(record, key in asks_harm or key[1] in by_name) for key, record in records.items()}
+def _items(run: StoredRun, kept: Collection[Place] | None) -> dict[tuple[str, str], Item]:
+    """The items of some conversations; None: all."""
+    wanted = None if kept is None else {(task, item) for task, item, _ in kept}
+    names = None if wanted is None else {item for _, item in wanted}
+    attacks = _attacks(run)
+    records: dict[tuple[str, str], Record] = {}
+    by_name: set[str] = set()
+    for _, it in read_records(run.directory / ITEMS, ITEM_FIELDS):
+        key = (it["task"], it["item"])
+        if wanted is None or key in wanted:
+            records[key] = it
+        # The tasks of a file of answers read the same answers, each under its own name.
+        if run.same_answers and key[0] in attacks and (names is None or key[1] in names):
+            by_name.add(key[1])
+    return {key: Item(record, key[0] in attacks or key[1] in by_name) for key, record in records.items()}
+
+
+def _attacks(run: StoredRun) -> set[str]:
+    """The tasks that ask for harm."""
+    return {task for task, how in run.described_tasks.items() if how["scoring"] == "attack_success"}
+
+
+def _harmful_elsewhere(runs: Sequence[StoredRun], items: Sequence[Mapping[tuple[str, str], Item]]) -> set[str]:
+    """The words of `items` that ask for harm in a task of any run, in an item that is not shown."""
+    there = {turn for of_run in items for item in of_run.values() for turn in item.record["turns"]}
+    return {
+        turn
+        for run in runs
+        for attacks in [_attacks(run)]
+        for _, record in read_records(run.directory / ITEMS, ITEM_FIELDS)
+        if record["task"] in attacks
+        for turn in record["turns"]
+        if turn in there
+    }
 
 
 def _question(key: tuple[str, str], asked: Item, harmful: set[str]) -> Record:
@@ -121,11 +155,15 @@ def _question(key: tuple[str, str], asked: Item, harmful: set[str]) -> Record:
     }
 
 
-def _judged(run: StoredRun) -> list[Record]:
-    """The newest record of each answer, each with the newest of its judgments."""
-    answers = {_place(it): it for _, it in read_records(run.directory / RECORDS[0], ANSWER_FIELDS)}
+def _judged(run: StoredRun, kept: Collection[Place] | None) -> list[Record]:
+    """The newest record of each answer in some conversations (None: all), each with the newest of its judgments."""
+    replies, grades = (
+        (it for _, it in read_records(run.directory / name, fields) if kept is None or _place(it)[:3] in kept)
+        for name, fields in zip(RECORDS, (ANSWER_FIELDS, JUDGMENT_FIELDS), strict=True)
+    )
+    answers = {_place(it): it for it in replies}
     judgments: dict[tuple[Any, ...], dict[tuple[str, int], Record]] = {}
-    for _, it in read_records(run.directory / RECORDS[1], JUDGMENT_FIELDS):
+    for it in grades:
         judgments.setdefault(_place(it), {})[str(it["judge"]), it["repeat"]] = it
     return [
         record | {"judgments": [_judgment(it) for _, it in sorted(judgments.get(place, {}).items())]}

@@ -10,12 +10,13 @@ product of matrices instead of 300,000 calls. Efron and Tibshirani (1993), An In
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.intervals import CONFIDENCE, RESAMPLES
+from harness.intervals import BOOTSTRAP_UP_TO, CONFIDENCE, RESAMPLES
 
 Values = NDArray[np.float64]
 Ends = tuple[Values, Values]
@@ -23,6 +24,8 @@ Ends = tuple[Values, Values]
 
 CELLS_AT_ONCE = 1_000_000
 """Counts that are held at a time (24 MB with the draws that they are made of)."""
+KEPT_UP_TO = BOOTSTRAP_UP_TO * RESAMPLES
+"""Counts that are kept for the next figure of as many items, a byte each (50 MB)."""
 ROUNDING = 1e-12
 """Differences below this part of the largest are rounding, not spread."""
 
@@ -114,12 +117,34 @@ def acceleration(jackknife: Values) -> float:
 
 def counts_of_draws(n: int, resamples: int, random: np.random.Generator) -> Iterator[Values]:
     """How often each of `n` is drawn by `n` draws with replacement: `resamples` rows, some at a time."""
-    size = max(1, CELLS_AT_ONCE // n)
-    for start in range(0, resamples, size):
-        rows = min(size, resamples - start)
+    for rows in _batches(n, resamples):
         drawn = random.integers(n, size=(rows, n))
         drawn += n * np.arange(rows)[:, None]
         yield np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n).astype(float)
+
+
+def _batches(n: int, resamples: int) -> Iterator[int]:
+    """How many resamples are made at a time."""
+    size = max(1, CELLS_AT_ONCE // n)
+    return (min(size, resamples - start) for start in range(0, resamples, size))
+
+
+def _draws_of(n: int, resamples: int, seed: int) -> Iterator[Values]:
+    """`counts_of_draws` of a seed. Figures of equally many items, of which a comparison has many, share them."""
+    if n * resamples > KEPT_UP_TO:
+        yield from counts_of_draws(n, resamples, np.random.default_rng(seed))
+        return
+    kept, start = _kept_draws(n, resamples, seed), 0
+    for rows in _batches(n, resamples):
+        yield kept[start : start + rows].astype(float)
+        start += rows
+
+
+@lru_cache(maxsize=1)
+def _kept_draws(n: int, resamples: int, seed: int) -> NDArray[np.uint8]:
+    # No item is drawn more than 255 times: the chance of it is below 10^-500 however many there are.
+    counts = counts_of_draws(n, resamples, np.random.default_rng(seed))
+    return np.concatenate([batch.astype(np.uint8) for batch in counts])
 
 
 # --- all columns ---
@@ -186,10 +211,9 @@ def _of_units(numerators: Values, denominators: Values, confidence: float, resam
     if n < 2 or not len(chosen):
         return low, high
     residuals, denominators, total = residuals[:, chosen], denominators[:, chosen], total[chosen]
-    random = np.random.default_rng(seed)
     off = np.empty((len(chosen), resamples))
     done = 0
-    for counts in counts_of_draws(n, resamples, random):
+    for counts in _draws_of(n, resamples, seed):
         drawn = total if _alike(denominators) else counts @ denominators
         with np.errstate(divide="ignore", invalid="ignore"):
             off[:, done : done + len(counts)] = (counts @ residuals / drawn).T

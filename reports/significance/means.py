@@ -24,6 +24,7 @@ Values = NDArray[np.float64]
 
 SIGN_FLIP = "sign-flip permutation"
 TOO_FEW = "n too small"
+UNTESTED = "described only"
 STUDENT_BELOW = 40
 """Items; a bootstrap of fewer is too narrow."""
 
@@ -47,13 +48,18 @@ class PairedMean:
 
 
 def paired_mean(
-    differences: Values, confidence: float = CONFIDENCE, resamples: int = RESAMPLES, seed: int = 0
+    differences: Values,
+    confidence: float = CONFIDENCE,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    *,
+    tested: bool = True,
 ) -> PairedMean:
     """The mean difference by the rules of this house.
 
-    From ten items on: sign-flip permutation test, Wilcoxon's signed ranks beside it; below, no test. The interval is
-    that of `mean_difference_interval`. Differences that are all the same have no interval and no standard error,
-    whatever their number; where all are 0, p is 1.
+    From ten items on: sign-flip permutation test, Wilcoxon's signed ranks beside it; below, and where it is not to be
+    `tested`, no test. The interval is that of `mean_difference_interval`. Differences that are all the same have no
+    interval and no standard error, whatever their number; where all are 0, p is 1.
 
     Raises:
         ValueError: no differences, or some that are not numbers.
@@ -64,16 +70,16 @@ def paired_mean(
         raise ValueError("there are no differences")
     mean = float(values.mean())
     effect = effect_size(values, confidence)
-    tested = n >= BOOTSTRAP_FROM
+    enough = n >= BOOTSTRAP_FROM
     interval = mean_difference_interval(values, confidence, resamples, seed)
     return PairedMean(
         difference=mean,
         low=interval[0] if interval else None,
         high=interval[1] if interval else None,
         se=float(values.std(ddof=1)) / math.sqrt(n) if _has_spread(values) else None,
-        p=sign_flip(values, seed).p if tested else None,
-        test=SIGN_FLIP if tested else TOO_FEW,
-        p_wilcoxon=wilcoxon(values) if tested else None,
+        p=sign_flip(values, seed).p if enough and tested else None,
+        test=(SIGN_FLIP if tested else UNTESTED) if enough else TOO_FEW,
+        p_wilcoxon=wilcoxon(values) if enough and tested else None,
         d_z=effect.d_z if effect else None,
         n=n,
     )
