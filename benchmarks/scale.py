@@ -3,7 +3,7 @@
     python -m benchmarks.scale                          # 10,000, 100,000 and 1,000,000 records
     python -m benchmarks.scale --records 20000 --targets resume,score
 
-Half of the records are answers, of 60 words, one an item; the other half are judgments of them. Each target runs in a
+Half of the records are answers, of 70 words, one an item; the other half are judgments of them. Each target runs in a
 process of its own, on records made beforehand, and its peak memory is that of the whole process, interpreter and
 libraries included. Seconds are without imports, of the wall clock
 and of the processor; the disk is that of --folder.
@@ -55,7 +55,7 @@ Work = Callable[[], object]
 def answer_of(number: int, seed: int) -> Answer:
     """A made-up answer; the same for the same arguments."""
     drawn = random.Random(number * 2 + seed)
-    text = " ".join(drawn.choices(VOCABULARY, k=60)).capitalize() + "."
+    text = " ".join(drawn.choices(VOCABULARY, k=70)).capitalize() + "."
     entropy = round(drawn.uniform(0.5, 2.5), 6)
     return Answer(
         "asr", f"item-{number:07}", 0, 1, text, "stop", 64, 75, 0.215, entropy, None, drawn.getrandbits(32)
@@ -87,8 +87,8 @@ def make_run(directory: Path, records: int, seed: int = 0) -> None:
 
 def manifest_of(count: int) -> dict[str, Any]:
     tasks = {
-        "asr": {"scoring": "attack_success", "items": count, "version": 1},
-        "collapse": {"scoring": "texts", "items": 0, "version": 1},
+        "asr": {"scoring": "attack_success", "items": count, "version": "1", "sha256": "0" * 64},
+        "collapse": {"scoring": "texts", "version": "1"},
     }
     judges = {"asr": {"refusal": {"name": "refusal"}}}
     model = {"backend": "hf", "name": "made-up"}
