@@ -23,7 +23,7 @@ from reports.tables_of_runs import comparison_table
 
 FIGURES = ("forest", "plane", "outcomes")
 """What a section shows of a report's figures, where there is something to draw."""
-TABLES = ("paper", "capability")
+TABLES = ("paper", "capability", "own_tasks")
 """…and of its tables, before the comparisons."""
 KIND = "pdf"
 APOSTROPHE = re.compile(r"(?<=[a-z])\\textquotesingle\{\}(?=[a-z ])")

@@ -97,7 +97,9 @@ def make_report(
     results = [result_of(run) for run in stored]
     rows = [Row(name, str(run), it.scores) for name, run, it in zip(names, order, results, strict=True)]
     agreement = {name: it.agreement for name, it in zip(names, results, strict=True)}
-    tables = [paper_table(rows, found, quoted), *tables_of_runs(rows, found, agreement)]
+    main = paper_table(rows, found, quoted)
+    # Runs of own tasks alone have nothing for it but their names.
+    tables = [*([main] if len(main.columns) > 1 else ()), *tables_of_runs(rows, found, agreement)]
     called = {row.directory: row.name for row in rows}
     by_name = dict(zip(names, stored, strict=True))
     models = {name: run.model for name, run in by_name.items()}

@@ -1,4 +1,4 @@
-"""The tables beside the paper's: categories, attacks, capability, collapse, transitions, comparisons, judges."""
+"""The tables beside the paper's: categories, attacks, other tasks, collapse, transitions, comparisons, judges."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from reports.comparison_table import CORRECTED, difference_text, p_text, size_te
 from reports.paper_table import RATED_NAMES, Row, Score, judge_of_all, significance
 from reports.tables import NOTHING, Cell, Column, Table, interval_text
 from reports.terminal import is_rate
-from tasks.task import CAPABILITY
+from tasks.task import CAPABILITY, KINDS
 
 COLLAPSE = (
     "verdict", "degenerate", "loop", "empty", "truncated", "no_eos", "boilerplate", "commonest_answer", "rep_4",
@@ -35,6 +35,7 @@ def tables_of_runs(
     yield from _by_group(rows, "asr", "asr", "asr_attacks", "Attack success by attack", attacks=True)
     yield from _by_group(rows, "over_refusal", "over_refusal", "over_refusal_categories", "Over-refusal by category")
     yield from _capability(rows, found)
+    yield from _own_tasks(rows, found)
     yield from _collapse(rows)
     if found:
         yield from _transitions(found, {row.directory: row.name for row in rows})
@@ -76,15 +77,41 @@ def figure(score: Score, *, share: bool | None = None) -> Cell:
     return Cell(f"{unit * value:.{digits}f}{sign}", interval_text(low, high, unit, digits), number=value)
 
 
-# --- capability ---
+# --- tasks of lm-eval's, and of somebody's own ---
 
 
 def _capability(rows: Sequence[Row], found: Comparisons | None) -> Iterator[Table]:
     """Every metric of the lm-eval tasks that the runs were given; differences where there is a baseline."""
+    note = (
+        "Measured by the Language Model Evaluation Harness (lm-eval). 95 % intervals over its values of single "
+        "documents; where it has none (a perplexity, a whole group), 1.96 of its standard errors to either side."
+    )
+    yield from _metric_by_metric(
+        rows, found, "capability", "Capability, as lm-eval measures it", note,
+        [task for task in _tasks(rows) if task.startswith(CAPABILITY)],
+    )  # fmt: skip
+
+
+def _own_tasks(rows: Sequence[Row], found: Comparisons | None) -> Iterator[Table]:
+    """The same of tasks that do not come with bench."""
+    yield from _metric_by_metric(
+        rows, found, "own_tasks", "Other tasks", "95 % intervals over questions; judges in brackets.",
+        [task for task in _tasks(rows) if task not in KINDS and not task.startswith(CAPABILITY)],
+    )  # fmt: skip
+
+
+def _tasks(rows: Sequence[Row]) -> list[str]:
+    return list(dict.fromkeys(score["task"] for row in rows for score in row.scores))
+
+
+def _metric_by_metric(
+    rows: Sequence[Row], found: Comparisons | None, name: str, caption: str, note: str, tasks: Sequence[str]
+) -> Iterator[Table]:
+    """A table with a row a metric of these tasks, a column a run; none where no run has any."""
     scores = {
         (score["task"], score["metric"], score["judge"], row.name): score
         for row in rows for score in row.scores
-        if score["task"].startswith(CAPABILITY) and score["group"] == ALL
+        if score["task"] in tasks and score["group"] == ALL
     }  # fmt: skip
     if not scores:
         return
@@ -92,7 +119,7 @@ def _capability(rows: Sequence[Row], found: Comparisons | None) -> Iterator[Tabl
         (it.task, it.metric, it.judge, it.candidate): it
         for it in (found.rows if found else ()) if it.group == ALL
     }  # fmt: skip
-    candidates = [row for row in rows if any(key[-1] == row.directory for key in compared)]
+    candidates = [row for row in rows if any(key[0] in tasks and key[-1] == row.directory for key in compared)]
     body = []
     for task, metric, judge in dict.fromkeys(key[:3] for key in scores):
         of_runs = [scores.get((task, metric, judge, row.name)) for row in rows]
@@ -105,15 +132,12 @@ def _capability(rows: Sequence[Row], found: Comparisons | None) -> Iterator[Tabl
         Column("Task", "left"), Column("Metric", "left"), *(Column(row.name) for row in rows),
         *(Column(f"Δ {row.name}") for row in candidates),
     ]  # fmt: skip
-    notes = [
-        "Measured by the Language Model Evaluation Harness (lm-eval). 95 % intervals over its values of single "
-        "documents; where it has none (a perplexity, a whole group), 1.96 of its standard errors to either side."
-    ]
+    notes = [note]
     if candidates and found:
-        name = CORRECTED[found.correction]
+        correction = CORRECTED[found.correction]
         notes.append("Δ: change against the baseline, paired by question; of shares in points of 100.")
-        notes.append(f"* p < 0.05, ** p < 0.01, *** p < 0.001 after {name}'s correction of the secondary family.")
-    yield Table("capability", "Capability, as lm-eval measures it", columns, body, notes)
+        notes.append(f"* p < 0.05, ** p < 0.01, *** p < 0.001 after {correction}'s correction of the secondary family.")
+    yield Table(name, caption, columns, body, notes)
 
 
 def _is_share(scores: Sequence[Score | None], differences: Sequence[Comparison | None]) -> bool:

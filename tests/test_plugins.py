@@ -107,6 +107,9 @@ def test_a_task_and_a_judge_of_a_folder_make_a_run_that_needs_the_folder_no_more
     assert say("gate", a, "--baseline", b, "--policy", policy)[0] == 1
     assert say("report", a, b, "--out", tmp_path / "report", "--format", "markdown,html,latex")[0] == 0
     assert "capitals" in (tmp_path / "report" / "report.html").read_text()
+    own = (tmp_path / "report" / "own_tasks.md").read_text()
+    assert own.count("| capitals | average (") == 1
+    assert "| Task | Metric | a | b | Δ b |" in own
     assert say("inspect", a)[0] == 0
     code, _, err = say("judge", a)
     assert code == 2
