@@ -4,7 +4,7 @@ BIN := .venv/bin
 # GNU OpenMP spins while it waits; with any other busy process that makes each layer of a model many times slower.
 export OMP_WAIT_POLICY = passive
 
-.PHONY: demo test test-slow test-training test-vllm lint lint-actions format bench-generation bench-judging bench-collapse bench-significance bench-gate bench-training bench-scale bench-back-ends example replicate replicate-collapse docs transcripts test-packaging clean
+.PHONY: demo test test-slow test-training test-vllm lint lint-actions format bench-generation bench-judging bench-collapse bench-significance bench-gate bench-training bench-scale bench-back-ends example replicate replicate-collapse docs transcripts test-packaging test-extras clean
 
 .venv/installed: pyproject.toml .ci/constraints.txt
 	$(PYTHON) -m venv .venv
@@ -57,6 +57,9 @@ lint-actions: .venv/actions/installed  ## the GitHub action, the workflows in do
 
 test-packaging: .venv/installed  ## sdist and wheel, installed in an environment of their own; a minute
 	$(BIN)/pytest -m packaging tests/test_packaging.py
+
+test-extras: .venv/installed  ## every extra installed from the wheel and put to use; ten minutes
+	$(BIN)/pytest -m extras tests/test_extras.py
 
 docs: .venv/docs/installed  ## the site, in build/site; open index.html, or python3 -m http.server -d build/site for its search
 	NO_MKDOCS_2_WARNING=1 .venv/docs/bin/mkdocs build --strict --config-file .ci/mkdocs.yml
