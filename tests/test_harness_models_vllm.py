@@ -19,7 +19,8 @@ from harness.config import RunConfig, load_config
 from harness.models.hf import HFModel
 from harness.models.model import Model
 from harness.models.opening import backend_of, open_here
-from harness.models.vllm import VllmModel, _engine_arguments, entropies_of
+from harness.models.vllm import VllmModel, entropies_of
+from harness.models.vllm_arguments import engine_arguments
 from harness.models.vllm_log import EngineLog
 from harness.models.vllm_memory import GIB, parameters, refuse_beyond, token_bytes
 from tasks.conversation import Completion, Message, Settings
@@ -189,7 +190,7 @@ def test_where_it_runs_is_no_part_of_what_it_is(folder: Path) -> None:
     assert opened(folder, gpu_memory_utilization="0.5", max_num_seqs="8").identity() == plain.identity()
     assert opened(folder, dtype="float16").identity() != plain.identity()
     assert plain.identity()["backend"] == "vllm"
-    assert _engine_arguments({"max_num_seqs": "8", "enforce_eager": "true", "dtype": "auto"}) == {
+    assert engine_arguments({"max_num_seqs": "8", "enforce_eager": "true", "dtype": "auto"}) == {
         "max_num_seqs": 8, "enforce_eager": True, "dtype": "auto",
     }  # fmt: skip
 

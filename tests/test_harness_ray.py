@@ -15,6 +15,7 @@ import pytest
 
 from harness.config import RunConfig, load_config
 from harness.executors import ray as executor
+from harness.executors.cluster import OBJECT_STORE_BYTES
 from harness.executors.ray import RayModel
 from harness.models.opening import open_here, open_model
 from tasks.conversation import Completion, Message, Settings
@@ -32,7 +33,7 @@ def cluster() -> Iterator[None]:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     ray.init(
         address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR",
-        object_store_memory=executor.OBJECT_STORE_BYTES,
+        object_store_memory=OBJECT_STORE_BYTES,
     )  # fmt: skip
     yield
     ray.shutdown()

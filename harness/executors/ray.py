@@ -10,18 +10,14 @@ A worker that dies takes no answer along: its requests go to others, and another
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-import socket
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import Any
 
 from harness.config import RunConfig
+from harness.executors.cluster import connect
 from harness.executors.worker import Opened, Worker, versions
-from harness.hardware import usable_cpus
 from harness.models.hf import first_line
 from harness.models.model import Model
 from judges.judgment import ScoringModel
@@ -33,12 +29,8 @@ TRIES = 3
 """Workers that one request may meet, where those before died of something."""
 RESTARTS = 3
 """How often the place of a worker is filled again."""
-CONNECT_S = 10.0
-"""How long the address of a cluster may take to answer."""
 WAIT_S = 30.0
 """After how long a person is told that workers have not come up yet."""
-OBJECT_STORE_BYTES = 128 * 2**20
-"""Of a cluster on this machine: what goes to and fro are texts."""
 
 
 @dataclass(eq=False)
@@ -124,7 +116,7 @@ class RayModel:
         """
         if self._places:
             return
-        self._connect()
+        self._owns_connection = connect(self._config.ray_address)
         try:
             count = self._plan_workers()
             self._places = [Place(number, self._start_actor()) for number in range(1, count + 1)]
@@ -190,37 +182,6 @@ class RayModel:
         if self._lost:
             self._say(f"{self._lost} workers were lost, and {self._sent_again} requests sent to others instead")
             self._lost = self._sent_again = 0
-
-    def _connect(self) -> None:
-        import ray
-
-        address = self._config.ray_address or os.environ.get("RAY_ADDRESS") or "local"
-        _refuse_silent(address)
-        _keep_off_stdout()
-        if ray.is_initialized():
-            return
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        # Without it Ray says at each start that it will change a variable which it should leave alone.
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        # Ray says what it does with SIGTERM; that is ours to say.
-        is_main = threading.current_thread() is threading.main_thread()
-        before = signal.getsignal(signal.SIGTERM)
-        options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-        if address == "local":
-            options |= {
-                "include_dashboard": False, "num_cpus": usable_cpus(), "object_store_memory": OBJECT_STORE_BYTES,
-            }  # fmt: skip
-        try:
-            ray.init(address=address, **options)
-        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-            raise RunStopped(
-                f"no Ray cluster at {address}: {' '.join(str(error).split())[:300]}; check --ray-address, or leave it "
-                "out for one on this machine"
-            ) from None
-        finally:
-            if is_main:
-                signal.signal(signal.SIGTERM, before)
-        self._owns_connection = True
 
     def _plan_workers(self) -> int:
         """How many workers there will be; sets what each is given.
@@ -383,29 +344,6 @@ def _for_workers(config: RunConfig) -> RunConfig:
 
     model = absolute(config.model) or config.model
     return replace(config, model=model, chat_template=absolute(config.chat_template), executor="local")
-
-
-def _keep_off_stdout() -> None:
-    """Ray prints on stdout that a worker died; what is printed there is for programs, and we say it ourselves."""
-    from ray._private import worker
-
-    worker._worker_logs_enabled = False
-
-
-def _refuse_silent(address: str) -> None:
-    """Ray itself takes minutes to find out that nobody listens at an address."""
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
-    if not colon or not port.isdigit():
-        if address in ("local", "auto"):
-            return
-        raise BadInput(f"--ray-address takes HOST:PORT, ray://HOST:PORT, auto or local, not {address!r}")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S).close()
-    except (OSError, OverflowError) as error:
-        raise RunStopped(
-            f"no Ray cluster at {address}: {getattr(error, 'strerror', None) or error}; check --ray-address and that "
-            "ray start --head runs there; the same command goes on"
-        ) from None
 
 
 def _refuse_other_versions(host: str, found: Any) -> None:
