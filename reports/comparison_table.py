@@ -11,11 +11,12 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.metrics import ALL
+from harness.printing import printable
 from reports.comparable import FORBIDDING
 from reports.comparison import Candidate, Comparison, Comparisons, Correction
 from reports.pairing import OF_THE_SET, Difference
 from reports.significance.means import TOO_FEW
-from reports.terminal import graded_by, plain
+from reports.terminal import graded_by
 from reports.transition_table import print_transitions
 
 CORRECTED: dict[Correction, str] = {"holm": "Holm", "bh": "BH"}
@@ -35,7 +36,7 @@ def comparison_text(found: Comparisons, console: Console | None = None) -> str:
             rows = [row for row in found.rows if row.candidate == candidate.name]
             _print_candidate(console, candidate, rows, found)
         for line in found.refused:
-            console.print(Text(f"not compared: {plain(line)}"))
+            console.print(Text(f"not compared: {printable(line)}"))
         if found.rows:
             for line in (*LEGEND, _correction(found)):
                 console.print(Text(line))
@@ -44,7 +45,7 @@ def comparison_text(found: Comparisons, console: Console | None = None) -> str:
 
 def _print_candidate(console: Console, candidate: Candidate, rows: Sequence[Comparison], found: Comparisons) -> None:
     names = [f"{run.directory} ({run.model.get('name', 'a model')})" for run in candidate.couple.sides]
-    console.print(Text(f"{plain(names[1])} against {plain(names[0])}", style="bold"))
+    console.print(Text(f"{printable(names[1])} against {printable(names[0])}", style="bold"))
     for row in rows:
         if row.words:
             console.print(Text(f"  {in_words(row, found.correction)}"))
@@ -67,7 +68,7 @@ def _print_candidate(console: Console, candidate: Candidate, rows: Sequence[Comp
             console.print(Text(f"  not judged, the runs hold nothing of it: {', '.join(candidate.collapse.unknown)}"))
         console.print()
     for line in _notes(candidate, forced=any(row.despite for row in rows)):
-        console.print(Text(plain(line)))
+        console.print(Text(printable(line)))
 
 
 def in_words(row: Comparison, correction: Correction = "holm") -> str:
@@ -81,7 +82,7 @@ def in_words(row: Comparison, correction: Correction = "holm") -> str:
     p = TOO_FEW if found.p is None else f"p {p_text(found.p, equals=True)}"
     adjusted = "" if row.p_adjusted is None else f" ({CORRECTED[correction]} {p_text(row.p_adjusted)})"
     seen = "" if found.minimum_detectable is None else f"; could have seen {size_text(found, found.minimum_detectable)}"
-    judge = f", judged by {plain(row.judge)}" if row.judge else ""
+    judge = f", judged by {printable(row.judge)}" if row.judge else ""
     return (
         f"{row.words or row.metric} {difference_text(found)} ({values_text(found)}{relative}), {p}{adjusted}; "
         f"n = {found.n}{seen} [{row.task}{judge}]"
@@ -133,14 +134,14 @@ def _groups(title: str, rows: Sequence[Comparison]) -> Table:
     for row in rows:
         found = row.found
         table.add_row(
-            *map(Text, (plain(row.group), row.metric, values_text(found), difference_text(found), str(found.n)))
+            *map(Text, (printable(row.group), row.metric, values_text(found), difference_text(found), str(found.n)))
         )
     return table
 
 
 def _empty(title: str) -> Table:
     return Table(
-        title=Text(plain(title)),
+        title=Text(printable(title)),
         title_justify="left",
         title_style="bold",
         box=box.SIMPLE_HEAD,

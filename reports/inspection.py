@@ -18,7 +18,8 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.inspect_run import BOILERPLATE, FEWEST_PROMPTS, KINDS, Found, Inspection, Shared
-from reports.terminal import NARROWEST, plain
+from harness.printing import printable
+from reports.terminal import NARROWEST
 from tasks.collapse.thresholds import VERDICTS
 
 LINES = 4
@@ -54,7 +55,7 @@ def _print_kind(console: Console, kind: str, worst: Sequence[Found], count: int,
         room = console.width - 12
         grid.add_row("  asked", Text(_first_line(one.prompt, room)))
         if one.verdicts:
-            grid.add_row("  judged", Text("; ".join(f"{plain(judge)}: {said}" for judge, said in _short(one))))
+            grid.add_row("  judged", Text("; ".join(f"{printable(judge)}: {said}" for judge, said in _short(one))))
         grid.add_row("  said", _said(one, LINES * room, console))
         console.print(grid)
     console.print()
@@ -65,7 +66,7 @@ def _place(one: Found) -> str:
     parts = [one.task, one.item]
     parts += [f"sample {one.sample + 1}"] if one.sample else []
     parts += [f"turn {one.turn}"] if one.turn > 1 else []
-    return plain(", ".join(parts))
+    return printable(", ".join(parts))
 
 
 def _evidence(one: Found) -> str:
@@ -77,13 +78,13 @@ def _evidence(one: Found) -> str:
 
 def _first_line(prompt: str, room: int) -> str:
     lines = prompt.strip().splitlines() or [""]
-    line = plain(lines[0])
+    line = printable(lines[0])
     return line if len(lines) == 1 and len(line) <= room else f"{line[: room - 2]} …"
 
 
 def _short(one: Found) -> Iterator[tuple[str, str]]:
     for judge, said in one.verdicts.items():
-        yield judge, plain(said if len(said) <= 200 else f"{said[:200]} …")
+        yield judge, printable(said if len(said) <= 200 else f"{said[:200]} …")
 
 
 def _said(one: Found, room: int, console: Console) -> Text:
@@ -129,7 +130,7 @@ def _shortened(text: str, room: int) -> str:
 
 def visible(text: str) -> str:
     """Text on one line, with its line breaks and all that could steer a terminal to be seen, not sent."""
-    return plain(text.replace("\r\n", "\n").replace("\n", "⏎ "))
+    return printable(text.replace("\r\n", "\n").replace("\n", "⏎ "))
 
 
 def _shared(shared: Sequence[Shared]) -> Table:
@@ -147,7 +148,7 @@ def _shared(shared: Sequence[Shared]) -> Table:
             table.add_section()
         text = WITHHELD if one.text is None else _shortened(one.text.strip(), 80)
         share = f"{100 * one.prompts / one.of:.1f} %"
-        where = plain(f"{one.task}, {one.item}")
+        where = printable(f"{one.task}, {one.item}")
         table.add_row("" if last == one.what else one.what, f"{one.prompts:,}", share, Text(text), Text(where))
         last = one.what
     return table

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from harness.intervals import BOOTSTRAP_FROM
 from harness.metrics import ALL, BY_ATTACK, STRONG_REJECT
+from harness.printing import printable
 from harness.results import RunResult
 from tasks.task import CAPABILITY
 
@@ -128,18 +129,13 @@ def _by_group(task: str, judge: str | None, rows: Sequence[Row], kind: str) -> T
             *map(
                 Text,
                 (
-                    plain(group.removeprefix(BY_ATTACK if kind == "attack" else "")),
+                    printable(group.removeprefix(BY_ATTACK if kind == "attack" else "")),
                     *values,
                     str(max(row["n"] for row in of_group)),
                 ),
             )
         )
     return table
-
-
-def plain(text: str) -> str:
-    """Text that came out of data files or a model: what could steer a terminal is shown, not sent."""
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
 def _table(title: str) -> Table:
@@ -176,7 +172,7 @@ def _interval(row: Row, digits: int = 1) -> str:
 
 def _print_agreement(console: Console, row: Row) -> None:
     """How often each label of one judge (rows) met each label of the other (columns), and what that comes to."""
-    first, second = map(plain, row["judges"])
+    first, second = map(printable, row["judges"])
     console.print(Text(f"{row['task']}: labels of {first} (rows) by those of {second} (columns)", style="bold"))
     left_out = "".join(f", {number} {reason} left out" for reason, number in row["excluded"].items())
     if not row["n"]:
@@ -185,9 +181,9 @@ def _print_agreement(console: Console, row: Row) -> None:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("", no_wrap=True)
     for label in row["confusion"]:
-        table.add_column(Text(plain(label)), justify="right", no_wrap=True)
+        table.add_column(Text(printable(label)), justify="right", no_wrap=True)
     for label, counts in row["confusion"].items():
-        table.add_row(*map(Text, (plain(label), *map(str, counts.values()))))
+        table.add_row(*map(Text, (printable(label), *map(str, counts.values()))))
     console.print(table)
     agreed = _with_interval(f"{100 * row['accuracy']:.1f} %", row["accuracy_low"], row["accuracy_high"], 100, 1)
     kappa = "undefined (one label only)"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from reports.terminal import plain
+from harness.printing import printable
 from training.door import Trained
 
 
@@ -19,7 +19,7 @@ def training_text(found: Trained) -> str:
         lines.append(f"checkpoint {checkpoint}")
     if found.checkpoints:
         lines.append(f"evaluate it: bench run --model {found.checkpoints[-1]}")
-    return "\n".join(map(plain, lines))
+    return "\n".join(map(printable, lines))
 
 
 def _flat(counts: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:

@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from reports.terminal import NARROWEST, plain
+from harness.printing import printable
+from reports.terminal import NARROWEST
 from reports.transitions import Attribution, Transitions, points
 
 MARKS = {True: "yes", False: "no", None: "open"}
@@ -30,7 +31,7 @@ def print_transitions(console: Console, found: Transitions) -> None:
     """The same onto a console."""
     pairs = found.pairs
     console.print(
-        Text(f"asr: what became of {len(pairs.baseline)} answers, judged by {plain(pairs.judge)}", style="bold")
+        Text(f"asr: what became of {len(pairs.baseline)} answers, judged by {printable(pairs.judge)}", style="bold")
     )
     console.print(_table(found))
     console.print(Text("Rows: baseline, columns: candidate"))

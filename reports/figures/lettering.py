@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from functools import cache
 from itertools import count
 
-from reports.terminal import plain
+from harness.printing import printable
 
 FAMILY = "DejaVu Sans"
 SMALL = 6.5
@@ -24,7 +24,7 @@ POINTS_PER_INCH = 72
 
 def shown(text: str) -> str:
     """Text in one line, in letters that the font has. What steers or reorders text is spelled out (`\\u202e`)."""
-    letters = plain(unicodedata.normalize("NFC", " ".join(text.split()))) or UNNAMED
+    letters = printable(unicodedata.normalize("NFC", " ".join(text.split()))) or UNNAMED
     return "".join(letter if ord(letter) in _glyphs() else NO_GLYPH for letter in letters)
 
 

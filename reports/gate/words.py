@@ -7,8 +7,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from harness.printing import printable
 from reports.gate.verdict import GateResult, RuleVerdict, Verdict
-from reports.terminal import NARROWEST, plain
+from reports.terminal import NARROWEST
 
 COLOURS: dict[Verdict, str] = {
     "pass": "green",
@@ -63,7 +64,7 @@ def gate_text(found: GateResult, console: Console | None = None) -> str:
         by = f", judged by {it.judge}" if it.judge else ""
         table.add_row(
             Text(it.verdict, style=COLOURS[it.verdict]),
-            Text(plain(f"{it.rule.metric}: {it.rule.wants}{by}")),
+            Text(printable(f"{it.rule.metric}: {it.rule.wants}{by}")),
             Text(figure(it)),
             Text(interval(it)),
             Text(str(it.n)),
@@ -72,12 +73,12 @@ def gate_text(found: GateResult, console: Console | None = None) -> str:
         console.print(table)
         for it in found.rules:
             if it.verdict != "pass":
-                console.print(Text(plain(f"{it.verdict}: {told(it)}")))
+                console.print(Text(printable(f"{it.verdict}: {told(it)}")))
         for note in found.notes:
-            console.print(Text(plain(note)))
+            console.print(Text(printable(note)))
         if found.baseline:
             console.print(Text(f"baseline sha256 {found.baseline.records_sha256}"))
-        console.print(Text(plain(headline(found)), style=COLOURS[found.verdict]))
+        console.print(Text(printable(headline(found)), style=COLOURS[found.verdict]))
     return captured.get().rstrip("\n")
 
 
